@@ -1,0 +1,348 @@
+"""The catalogue: a DuckDB index over the facts that stages keep in files. The only place with SQL.
+
+One process writes, under a lock file; readers open the database read-only and are refused everything
+outside it. Every write replaces all rows of one subject (a network, a level, a feature) in one
+transaction, so writing again changes nothing, and what a killed process left is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from ..zoo.errors import BadInput, CatalogueLocked, CatalogueUnusable, NotFound
+
+APPLICATION = "consilience"
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE networks (
+        network TEXT NOT NULL, status TEXT NOT NULL, code TEXT, message TEXT, hint TEXT, file TEXT NOT NULL,
+        format TEXT, digest TEXT, architecture TEXT, activation TEXT, parameters BIGINT, lineage TEXT,
+        warnings TEXT[], metadata TEXT);
+    CREATE TABLE layers (
+        network TEXT NOT NULL, layer TEXT NOT NULL, position INTEGER NOT NULL, kind TEXT NOT NULL,
+        role TEXT NOT NULL, activation TEXT NOT NULL, units INTEGER NOT NULL, dead INTEGER,
+        grid INTEGER NOT NULL, depth DOUBLE NOT NULL);
+    CREATE TABLE units (
+        network TEXT NOT NULL, layer TEXT NOT NULL, unit INTEGER NOT NULL, mean DOUBLE, deviation DOUBLE,
+        dead BOOLEAN NOT NULL);
+    CREATE TABLE variables (
+        variable TEXT NOT NULL, position INTEGER NOT NULL, role TEXT NOT NULL, low DOUBLE, high DOUBLE,
+        unit TEXT, formula TEXT);
+    CREATE TABLE levels (level TEXT NOT NULL, network TEXT NOT NULL, layer TEXT NOT NULL);
+    CREATE TABLE similarities (
+        left_network TEXT NOT NULL, left_layer TEXT NOT NULL, right_network TEXT NOT NULL,
+        right_layer TEXT NOT NULL, cka DOUBLE);
+    CREATE TABLE matches (
+        level TEXT NOT NULL, left_network TEXT NOT NULL, left_layer TEXT NOT NULL, left_unit INTEGER NOT NULL,
+        right_network TEXT NOT NULL, right_layer TEXT NOT NULL, right_unit INTEGER NOT NULL,
+        r DOUBLE, mutual BOOLEAN, p DOUBLE, q DOUBLE);
+    CREATE TABLE nulls (
+        level TEXT NOT NULL, null_name TEXT NOT NULL, matches BIGINT, median_r DOUBLE, r95 DOUBLE,
+        features BIGINT, features_median DOUBLE);
+    CREATE TABLE features (
+        feature TEXT NOT NULL, number INTEGER NOT NULL, level TEXT NOT NULL, role TEXT NOT NULL, name TEXT,
+        unit TEXT, members INTEGER NOT NULL, networks INTEGER NOT NULL, lineages INTEGER NOT NULL,
+        universality DOUBLE, agreement DOUBLE, support DOUBLE, reliability DOUBLE, lift DOUBLE, p DOUBLE,
+        q DOUBLE, above_null BOOLEAN NOT NULL);
+    CREATE TABLE members (
+        feature TEXT NOT NULL, network TEXT NOT NULL, layer TEXT NOT NULL, unit INTEGER NOT NULL,
+        sign INTEGER NOT NULL, r DOUBLE);
+    CREATE TABLE equations (
+        equation TEXT NOT NULL, number INTEGER NOT NULL, feature TEXT NOT NULL, target TEXT NOT NULL,
+        unit TEXT, status TEXT NOT NULL, reason TEXT, expression TEXT, latex TEXT, skeleton TEXT,
+        complexity INTEGER, fidelity DOUBLE, peer_ratio DOUBLE, peer_ratio_error DOUBLE, peer_agreement DOUBLE,
+        extrapolation DOUBLE, peer_extrapolation DOUBLE, networks INTEGER, lineages INTEGER,
+        universality DOUBLE, engine TEXT);
+    CREATE TABLE fronts (
+        equation TEXT NOT NULL, complexity INTEGER NOT NULL, expression TEXT NOT NULL, error DOUBLE,
+        peer_ratio DOUBLE, peer_ratio_error DOUBLE, chosen BOOLEAN NOT NULL);
+    CREATE TABLE constants (
+        equation TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL, value DOUBLE, spread DOUBLE,
+        low DOUBLE, high DOUBLE, exact DOUBLE);
+    CREATE TABLE agreements (equation TEXT NOT NULL, lineage TEXT NOT NULL, fidelity DOUBLE, peer_ratio DOUBLE);
+    CREATE TABLE relevances (
+        equation TEXT NOT NULL, variable TEXT NOT NULL, effect DOUBLE, kept BOOLEAN NOT NULL);
+    CREATE TABLE stages (stage TEXT NOT NULL, subject TEXT NOT NULL, key TEXT NOT NULL, settings TEXT);
+    """,
+)
+"""Append only. Each is run once, in one transaction, after a backup; the schema version counts them."""
+
+LISTS: dict[str, tuple[str, str]] = {
+    "networks": ("SELECT * FROM networks", "network"),
+    "layers": (
+        "SELECT layers.*, levels.level FROM layers LEFT JOIN levels USING (network, layer)",
+        "network, position",
+    ),
+    "features": ("SELECT * EXCLUDE (number), number FROM features", "number"),
+    "equations": ("SELECT * EXCLUDE (number, latex), number FROM equations", "number"),
+    "matches": ("SELECT * FROM matches", "q, r DESC, left_network, left_unit, right_network, right_unit"),
+}
+"""What the list commands show, and in which order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The answer to a question: names of columns, and rows of plain values."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """Give every row as a dictionary."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+class Catalogue:
+    """An open catalogue; make one with `writing` or `reading`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def replace(self, subject: Mapping[str, str], tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Put these rows in the place of all rows about the subject, in one transaction.
+
+        `subject` names the column and value that the rows share, such as {"network": "a"}; an empty
+        subject means all rows of the tables.
+        """
+        self._connection.execute("BEGIN")
+        try:
+            for table, rows in tables.items():
+                condition = " AND ".join(f"{column} = ?" for column in subject) or "true"
+                self._connection.execute(f"DELETE FROM {table} WHERE {condition}", list(subject.values()))
+                if rows:
+                    self._insert(table, rows)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+
+    def _insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        columns = list(rows[0])
+        arrow = pa.table({column: [row[column] for row in rows] for column in columns})
+        self.insert_arrow(table, arrow)
+
+    def insert_arrow(self, table: str, rows: pa.Table) -> None:
+        """Append an Arrow table whose columns bear the names of the table's."""
+        self._connection.register("incoming", rows)
+        try:
+            names = ", ".join(rows.column_names)
+            self._connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming")
+        finally:
+            self._connection.unregister("incoming")
+
+    def replace_arrow(self, subject: Mapping[str, str], table: str, rows: pa.Table) -> None:
+        """Do what `replace` does for one large table."""
+        self._connection.execute("BEGIN")
+        try:
+            condition = " AND ".join(f"{column} = ?" for column in subject) or "true"
+            self._connection.execute(f"DELETE FROM {table} WHERE {condition}", list(subject.values()))
+            self.insert_arrow(table, rows)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+
+    def keep_only(self, column: str, values: Sequence[str], tables: Sequence[str]) -> None:
+        """Delete the rows whose column names something that is no longer in the zoo."""
+        self._connection.execute("BEGIN")
+        for table in tables:
+            self._connection.execute(f"DELETE FROM {table} WHERE NOT list_contains(?, {column})", [list(values)])
+        self._connection.execute("COMMIT")
+
+    def mark(self, stage: str, subject: str, key: str, settings: Mapping[str, Any]) -> None:
+        """Note that a stage's result for a subject is indexed, and with which settings it was made."""
+        row = {"stage": stage, "subject": subject, "key": key, "settings": json.dumps(settings, sort_keys=True)}
+        self.replace({"stage": stage, "subject": subject}, {"stages": [row]})
+
+    def indexed(self, stage: str, subject: str) -> str | None:
+        """Give the key of what is indexed for a stage and subject, if anything is."""
+        rows = self._rows("SELECT key FROM stages WHERE stage = ? AND subject = ?", [stage, subject]).rows
+        return str(rows[0][0]) if rows else None
+
+    def list(
+        self, what: str, *, where: str | None = None, sort: str | None = None, limit: int | None = None
+    ) -> Rows:
+        """List networks, layers, features, equations or matches.
+
+        `where` is a condition in SQL; `sort` a column, with a minus before it for descending. Raises
+        BadInput where the database does not understand them.
+        """
+        query, order = LISTS[what]
+        if sort:
+            descending, column = sort.startswith("-"), sort.lstrip("-")
+            quoted = column.replace('"', '""')
+            order = f'"{quoted}" {"DESC" if descending else "ASC"} NULLS LAST, {order}'
+        condition = f"WHERE ({where}\n)" if where else ""
+        most = "" if limit is None else f"LIMIT {int(limit)}"
+        return self._asked(f"SELECT * FROM ({query}) {condition} ORDER BY {order} {most}")
+
+    def query(self, sql: str) -> Rows:
+        """Answer a question in SQL. Raises BadInput where the database does not understand it."""
+        return self._asked(sql)
+
+    def select(self, table: str, **subject: str) -> list[dict[str, Any]]:
+        """Give the rows of one table about one subject, as dictionaries."""
+        condition = " AND ".join(f"{column} = ?" for column in subject) or "true"
+        return self._rows(f"SELECT * FROM {table} WHERE {condition}", list(subject.values())).dicts()
+
+    def _asked(self, sql: str) -> Rows:
+        try:
+            return self._rows(sql, [])
+        except duckdb.Error as error:
+            raise BadInput(
+                f"the catalogue does not understand that: {str(error).splitlines()[0]}",
+                hint='consilience query "SHOW TABLES" and "DESCRIBE features" show what there is',
+            ) from None
+
+    def _rows(self, sql: str, values: Sequence[Any]) -> Rows:
+        cursor = self._connection.execute(sql, list(values))
+        if cursor.description is None:
+            return Rows((), ())
+        return Rows(tuple(column[0] for column in cursor.description), tuple(cursor.fetchall()))
+
+
+@contextmanager
+def writing(path: Path, *, wait: float = 0.0) -> Iterator[Catalogue]:
+    """Open for writing, alone: create or migrate what is there, then lock others out until the end.
+
+    Raises CatalogueLocked where another process writes for longer than `wait` seconds, and
+    CatalogueUnusable where a newer program made the catalogue.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(path.with_suffix(".lock")), path.with_suffix(".holder")
+    try:
+        lock.acquire(timeout=wait)
+    except Timeout:
+        raise CatalogueLocked(
+            f"{path}: {_who(holder)} is writing", hint="wait for it, or use --wait-for-lock SECONDS"
+        ) from None
+    try:
+        holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        connection = _attach(path)
+        try:
+            _migrate(connection, path)
+            yield Catalogue(connection)
+        finally:
+            connection.close()
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _who(holder: Path) -> str:
+    try:
+        content = json.loads(holder.read_text())
+        return f"process {int(content['pid'])} on {content['host']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"
+
+
+def _attach(path: Path) -> duckdb.DuckDBPyConnection:
+    """Attach in the storage format that DuckDB 1.x reads as well."""
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    try:
+        connection.execute("ATTACH ? AS catalogue (STORAGE_VERSION 'v1.0.0')", [str(path)])
+        connection.execute("USE catalogue")
+    except duckdb.IOException as error:
+        connection.close()
+        if "lock" in str(error):
+            raise CatalogueLocked(f"{path}: another process has it open", hint="close it and run again") from None
+        raise _unusable(path, error) from None
+    except duckdb.Error as error:
+        connection.close()
+        raise _unusable(path, error) from None
+    return connection
+
+
+def _unusable(path: Path, error: Exception) -> CatalogueUnusable:
+    return CatalogueUnusable(
+        f"{path}: cannot be read: {str(error).splitlines()[0]}",
+        hint="move it away and run `consilience run` again: it is rebuilt from the results beside it",
+    )
+
+
+def _version(connection: duckdb.DuckDBPyConnection) -> int:
+    tables = connection.execute(
+        "SELECT table_name FROM information_schema.tables WHERE table_catalog = current_database()"
+    ).fetchall()
+    if ("meta",) not in tables:
+        return 0
+    rows = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    return int(rows["schema_version"]) if rows.get("application") == APPLICATION else -1
+
+
+def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    version = _version(connection)
+    _refuse_strangers(version, path)
+    if 0 < version < len(MIGRATIONS):
+        backup = path.with_suffix(f".v{version}.duckdb")
+        backup.unlink(missing_ok=True)
+        connection.execute("ATTACH ? AS backup", [str(backup)])
+        connection.execute("COPY FROM DATABASE catalogue TO backup")
+        connection.execute("DETACH backup")
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        connection.execute("BEGIN")
+        connection.execute(script)
+        connection.execute("CREATE TABLE IF NOT EXISTS meta (key TEXT NOT NULL, value TEXT NOT NULL)")
+        connection.execute("DELETE FROM meta")
+        connection.execute("INSERT INTO meta VALUES ('application', ?), ('schema_version', ?)", [APPLICATION, str(number)])
+        connection.execute("COMMIT")
+
+
+def _refuse_strangers(version: int, path: Path) -> None:
+    if version < 0:
+        raise CatalogueUnusable(f"{path}: is not a catalogue of ours", hint="move it away and run again")
+    if version > len(MIGRATIONS):
+        raise CatalogueUnusable(
+            f"{path}: written by a newer consilience (schema {version}, this one knows {len(MIGRATIONS)})",
+            hint="upgrade consilience, or move the file away: a run rebuilds it",
+        )
+
+
+@contextmanager
+def reading(path: Path, *, wait: float = 5.0) -> Iterator[Catalogue]:
+    """Open read-only: no statement writes, or reaches any file outside the catalogue.
+
+    Raises NotFound where there is no catalogue yet, CatalogueLocked where a writer holds it for longer than
+    `wait` seconds, CatalogueUnusable where a newer program made it.
+    """
+    if not path.exists():
+        raise NotFound(f"{path}: no catalogue here yet", hint="consilience run zoo.toml makes one")
+    connection = _connect(path, wait)
+    try:
+        connection.execute("SET lock_configuration = true")
+        _refuse_strangers(_version(connection), path)
+        yield Catalogue(connection)
+    finally:
+        connection.close()
+
+
+def _connect(path: Path, wait: float) -> duckdb.DuckDBPyConnection:
+    config = {"enable_external_access": "false", "autoinstall_known_extensions": "false", "memory_limit": "2GB"}
+    until = time.monotonic() + wait
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=True, config=config)
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise _unusable(path, error) from None
+            if time.monotonic() > until:
+                raise CatalogueLocked(
+                    f"{path}: {_who(path.with_suffix('.holder'))} is writing", hint="try again when it has finished"
+                ) from None
+            time.sleep(0.1)
+        except duckdb.Error as error:
+            raise _unusable(path, error) from None

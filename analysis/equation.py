@@ -1,0 +1,146 @@
+"""The equation record: one line of the catalogue, ready to be written in any format."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from .expression import IDENTIFIER, Expression
+from .printing import latex_name, to_latex, to_text
+
+DIGITS = 6
+
+
+class Range(NamedTuple):
+    """A variable of an equation, its unit, and where the probe looked (NaN: not known)."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+
+
+class Interval(NamedTuple):
+    """A constant, its interval over the lineages, and whether it was set to a simple value."""
+
+    value: float
+    low: float
+    high: float
+    snapped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EquationRecord:
+    """What was distilled, the formula if there is one, and the evidence for it.
+
+    `status` is equation, ambiguous or no_equation. `constants` follow those of the expression;
+    `universality` is the share of lineages, in [0, 1]. Evidence that was not measured is NaN.
+    """
+
+    id: str
+    feature: str
+    title: str
+    status: str
+    target_name: str
+    expression: Expression | None = None
+    target_unit: str = ""
+    variables: tuple[Range, ...] = ()
+    complexity: int = 0
+    fidelity: float = math.nan
+    peer_ratio: float = math.nan
+    peer_ratio_error: float = math.nan
+    peer_agreement: float = math.nan
+    extrapolation: float = math.nan
+    networks: int = 0
+    lineages: int = 0
+    universality: float = math.nan
+    constants: tuple[Interval, ...] = ()
+    note: str = ""
+
+
+def plain(text: str) -> str:
+    """Make one line of valid Unicode: no line breaks, control characters or lone surrogates."""
+    valid = text.encode("utf-8", "replace").decode("utf-8")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+", " ", valid)
+
+
+def finite(value: float) -> float | None:
+    """Give None for what is not a finite number: files know null, not NaN."""
+    return float(value) if math.isfinite(value) else None
+
+
+def formula(record: EquationRecord, *, digits: int | None = None) -> str:
+    """Write the right-hand side as text, empty where there is none."""
+    return "" if record.expression is None else to_text(record.expression, digits=digits)
+
+
+def formula_latex(record: EquationRecord) -> str:
+    """Write the equation with its left-hand side as LaTeX, empty where there is none."""
+    if record.expression is None:
+        return ""
+    named = IDENTIFIER.fullmatch(record.target_name)
+    left = latex_name(record.target_name) if named else "y"
+    return f"{left} = {to_latex(record.expression, digits=DIGITS)}"
+
+
+def facts(record: EquationRecord) -> dict[str, Any]:
+    """Give everything in plain data; text on one line, None for what is not known."""
+    return {
+        "id": plain(record.id),
+        "feature": plain(record.feature),
+        "title": plain(record.title),
+        "status": plain(record.status),
+        "target": plain(record.target_name),
+        "unit": plain(record.target_unit),
+        "formula": formula(record) or None,
+        "latex": formula_latex(record) or None,
+        "complexity": record.complexity,
+        "fidelity": finite(record.fidelity),
+        "peer_ratio": finite(record.peer_ratio),
+        "peer_ratio_error": finite(record.peer_ratio_error),
+        "peer_agreement": finite(record.peer_agreement),
+        "extrapolation": finite(record.extrapolation),
+        "networks": record.networks,
+        "lineages": record.lineages,
+        "universality": finite(record.universality),
+        "variables": [
+            {"name": plain(name), "unit": plain(unit), "low": finite(low), "high": finite(high)}
+            for name, unit, low, high in record.variables
+        ],
+        "constants": [
+            {"value": finite(value), "low": finite(low), "high": finite(high), "snapped": snapped}
+            for value, low, high, snapped in record.constants
+        ],
+        "note": plain(record.note),
+    }
+
+
+def evidence(record: EquationRecord) -> tuple[str, ...]:
+    """Say the evidence in words, one sentence each; what was not measured is left out."""
+    error = "" if finite(record.peer_ratio_error) is None else f" ± {record.peer_ratio_error:.2g}"
+    sentences = (
+        (record.fidelity, f"fidelity (R² on the consensus) {record.fidelity:.6g}"),
+        (record.peer_ratio, f"peer ratio {record.peer_ratio:.3g}{error}"),
+        (record.peer_agreement, f"peer agreement {record.peer_agreement:.6g}"),
+        (record.extrapolation, f"extrapolation {record.extrapolation:.6g}"),
+        (record.universality, f"universality {record.universality:.0%}"),
+        (float(record.networks or math.nan), f"{record.networks} networks of {record.lineages} lineages"),
+    )
+    return tuple(words for value, words in sentences if finite(value) is not None)
+
+
+def unit_and_range(variable: Range) -> str:
+    """Say a variable's unit and range in words, as far as they are known."""
+    unit = f"[{plain(variable.unit)}]" if variable.unit else ""
+    known = finite(variable.low) is not None and finite(variable.high) is not None
+    return " ".join(
+        part for part in (unit, f"{variable.low:g} to {variable.high:g}" if known else "") if part
+    )
+
+
+def constant_in_words(constant: Interval) -> str:
+    """Say a constant with its interval."""
+    interval = f" ({constant.low:.6g} to {constant.high:.6g})" if finite(constant.low) is not None else ""
+    return f"{constant.value:.6g}{interval}{', snapped' if constant.snapped else ''}"

@@ -1,0 +1,204 @@
+"""Fit the numbers of an expression: least squares, redundant constants, simple values.
+
+A number that is exactly simple (see `is_simple`) is structure, such as the 2 of x**2; every other number
+is free. Fitting never touches structure; snapping turns a free number into structure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import least_squares
+
+from .compiled import compile_expression
+from .expression import Apply, Constant, Expression, complexity, constants, evaluate, with_constants
+from .simplify import simplify
+
+Columns = Mapping[str, Float[np.ndarray, " samples"]]
+Loss = Callable[[Expression, float], float]
+
+START = 1.0001
+"""Where a new free factor starts: next to 1, which would be structure."""
+
+SAME = 1e-4
+"""Relative change of the error below which two fits are the same."""
+
+
+def is_simple(value: float) -> bool:
+    """Tell whether a number is exactly a small fraction: p/q with q up to 4 and p up to 24."""
+    return any(value == p / q for q in (1, 2, 3, 4) for p in (round(value * q),) if abs(p) <= 24)
+
+
+def free(expression: Expression) -> tuple[int, ...]:
+    """Say which of the expression's constants are free, by their index."""
+    return tuple(i for i, value in enumerate(constants(expression)) if not is_simple(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """An expression with fitted numbers, and its root mean squared error on what it was fitted to."""
+
+    expression: Expression
+    error: float
+
+
+def fit(
+    expression: Expression, columns: Columns, values: Float[np.ndarray, " samples"], *, steps: int = 30
+) -> Fit:
+    """Fit the free constants by least squares (Levenberg–Marquardt), from where they are.
+
+    The error is infinite where the expression has no finite value at some sample.
+    """
+    places, start = free(expression), np.array(constants(expression))
+    compiled = compile_expression(expression, tuple(columns))
+    inputs = np.column_stack(list(columns.values())) if columns else np.zeros((len(values), 0))
+    error = _rms(compiled(start, inputs) - values)
+    if not places or not np.isfinite(error) or len(places) > len(values):
+        return Fit(expression, error)
+    chosen = list(places)
+    scale = np.maximum(np.abs(start[chosen]), 1e-6)
+
+    def residuals(theta: Float[np.ndarray, " free"]) -> Float[np.ndarray, " samples"]:
+        full = start.copy()
+        full[chosen] = theta * scale
+        out = compiled(full, inputs) - values
+        return np.where(np.isfinite(out), out, 1e6 * (1.0 + np.abs(values).max()))
+
+    def jacobian(theta: Float[np.ndarray, " free"]) -> Float[np.ndarray, "samples free"]:
+        full = start.copy()
+        full[chosen] = theta * scale
+        slopes = compiled.values_and_jacobian(full, inputs)[1][:, chosen] * scale
+        return np.where(np.isfinite(slopes), slopes, 0.0)
+
+    solution = least_squares(residuals, start[chosen] / scale, jac=jacobian, method="lm", max_nfev=steps)
+    fitted = start.copy()
+    fitted[chosen] = solution.x * scale
+    after = _rms(compiled(fitted, inputs) - values)
+    if not after < error or not np.isfinite(fitted).all():
+        return Fit(expression, error)
+    return Fit(with_constants(expression, _never_simple(fitted, chosen).tolist()), after)
+
+
+def _never_simple(values: Float[np.ndarray, " constants"], chosen: list[int]) -> Float[np.ndarray, " constants"]:
+    """Keep free what was fitted: an estimate that happens to be simple moves by one part in 1e12."""
+    for place in chosen:
+        if is_simple(float(values[place])):
+            values[place] = values[place] * (1 + 1e-12) if values[place] else 1e-300
+    return values
+
+
+def _rms(residuals: Float[np.ndarray, " samples"]) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = float(np.sqrt(np.mean(np.square(residuals))))
+    return error if np.isfinite(error) else float("inf")
+
+
+def condense(expression: Expression, columns: Columns, values: Float[np.ndarray, " samples"]) -> Fit:
+    """Drop constants that make no difference, such as the a of a·(b·x + c), and refit.
+
+    What an engine writes has more numbers than degrees of freedom; a constant that can be 1 or 0 while
+    the others make up for it is dropped, until none can.
+    """
+    floor = SAME * float(values.std())
+
+    def lossless(shorter: Expression, error: float) -> float:
+        return np.log(error + floor) / SAME + complexity(shorter)
+
+    return prune(expression, columns, values, loss=lossless, edits=_neutral_constants)
+
+
+def prune(
+    expression: Expression,
+    columns: Columns,
+    values: Float[np.ndarray, " samples"],
+    *,
+    loss: Loss,
+    edits: Callable[[Expression], Iterator[Expression]] | None = None,
+) -> Fit:
+    """Shorten an expression, one edit at a time, as long as `loss(expression, error)` falls."""
+    current = fit(simplify(expression), columns, values)
+    best = loss(current.expression, current.error)
+    improved = True
+    while improved:
+        improved = False
+        for shorter in (edits or _shorter)(current.expression):
+            trial = fit(simplify(shorter), columns, values)
+            score = loss(trial.expression, trial.error)
+            if np.isfinite(trial.error) and score < best and complexity(trial.expression) < complexity(
+                current.expression
+            ):
+                current, best, improved = trial, score, True
+                break
+    return current
+
+
+def _neutral_constants(expression: Expression) -> Iterator[Expression]:
+    """Set one free constant to 1, 0 or -1; the deepest first, so that an outer scale stays."""
+    depths = list(_depths(expression, 0))
+    for place in sorted(free(expression), key=lambda place: -depths[place]):
+        for neutral in (1.0, 0.0, -1.0):
+            yield _with(expression, {place: neutral})
+
+
+def _shared_scale(expression: Expression) -> Iterator[Expression]:
+    """Put one factor before the whole in exchange for two constants inside."""
+    for pair in combinations(free(expression), 2):
+        yield Constant(START) * _with(expression, dict.fromkeys(pair, 1.0))
+
+
+def _with(expression: Expression, changes: Mapping[int, float]) -> Expression:
+    return with_constants(
+        expression, [changes.get(place, value) for place, value in enumerate(constants(expression))]
+    )
+
+
+def _depths(expression: Expression, depth: int) -> Iterator[int]:
+    if isinstance(expression, Constant):
+        yield depth
+    elif isinstance(expression, Apply):
+        for argument in expression.arguments:
+            yield from _depths(argument, depth + 1)
+
+
+def _shorter(expression: Expression) -> Iterator[Expression]:
+    yield from _neutral_constants(expression)
+    yield from _shared_scale(expression)
+    yield from _hoisted(expression)
+
+
+def _hoisted(expression: Expression) -> Iterator[Expression]:
+    """Put one argument, or a free number, in the place of the function that it is an argument of."""
+    if not isinstance(expression, Apply):
+        return
+    yield from expression.arguments
+    for place, argument in enumerate(expression.arguments):
+        before, after = expression.arguments[:place], expression.arguments[place + 1 :]
+        for shorter in _hoisted(argument):
+            yield Apply(expression.function, (*before, shorter, *after))
+
+
+def simple_near(value: float, error: float) -> float | None:
+    """Name the simple value that a fitted number means, if that is no accident.
+
+    It must lie within three standard errors, and the window of three standard errors must be so narrow
+    that it would hold a value as simple by chance less than one time in ten.
+    """
+    for denominator in (1, 2, 3, 4):
+        nearest = round(value * denominator) / denominator
+        if nearest == 0 or abs(Fraction(nearest).limit_denominator(4).numerator) > 24:
+            continue
+        if abs(value - nearest) <= 3 * error and 6 * error * denominator < 0.1:
+            return nearest
+    return None
+
+
+def predict(expression: Expression, columns: Columns, samples: int) -> Float[np.ndarray, " samples"]:
+    """Evaluate, also where the expression has no variables at all."""
+    if columns:
+        return evaluate(expression, columns)
+    return np.full(samples, expression.value if isinstance(expression, Constant) else np.nan)

@@ -1,0 +1,119 @@
+"""The simplest equations first: a constant, a plane, a product of powers, sparse polynomials.
+
+Everything here is solved by least squares in closed form, so simple things get simple answers in a
+fraction of a second, before any search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from itertools import combinations_with_replacement
+
+import numpy as np
+from jaxtyping import Float
+
+from .expression import Constant, Expression, Variable
+
+Columns = Mapping[str, Float[np.ndarray, " samples"]]
+TERMS = 10
+LIBRARY = 2_000
+
+
+def ladder(columns: Columns, values: Float[np.ndarray, " samples"]) -> Iterator[Expression]:
+    """Climb from a constant to sparse polynomials of third degree, each fitted to the values."""
+    yield Constant(float(values.mean()))
+    if not columns:
+        return
+    yield _plane(columns, values)
+    yield from _power_law(columns, values)
+    for degree in (1, 2, 3):
+        yield from sparse_polynomials(columns, values, degree=degree)
+
+
+def _plane(columns: Columns, values: Float[np.ndarray, " samples"]) -> Expression:
+    names = list(columns)
+    design = np.column_stack([*columns.values(), np.ones(len(values))])
+    *slopes, offset = _solve(design, values)
+    return _sum([Constant(float(slope)) * Variable(name) for name, slope in zip(names, slopes, strict=True)], offset)
+
+
+def _power_law(columns: Columns, values: Float[np.ndarray, " samples"]) -> Iterator[Expression]:
+    """Fit c · x^a · y^b … as a plane in logarithms, where everything is of one sign."""
+    sign = float(np.sign(values[0]))
+    if sign == 0 or not all((column > 0).all() for column in (sign * values, *columns.values())):
+        return
+    design = np.column_stack([*map(np.log, columns.values()), np.ones(len(values))])
+    *exponents, scale = _solve(design, np.log(sign * values))
+    if not np.isfinite(np.exp(scale)):
+        return
+    product: Expression = Constant(sign * float(np.exp(scale)))
+    for name, exponent in zip(columns, exponents, strict=True):
+        product = product * Variable(name) ** float(exponent)
+    yield product
+
+
+def sparse_polynomials(
+    columns: Columns, values: Float[np.ndarray, " samples"], *, degree: int, most: int = TERMS
+) -> Iterator[Expression]:
+    """Add one monomial at a time, each time the one that lowers the squared error most.
+
+    Orthogonal least squares (Chen, Billings & Luo 1989): the candidates are kept orthogonal to what is
+    already in, so every step is one pass over the library.
+    """
+    monomials = _monomials(list(columns), degree)
+    if len(monomials) > LIBRARY:
+        return
+    library = np.column_stack([np.prod([columns[name] for name in monomial], axis=0) for monomial in monomials])
+    residual, remaining = values - values.mean(), library - library.mean(axis=0)
+    scale = np.linalg.norm(remaining, axis=0)
+    chosen: list[int] = []
+    for _ in range(min(most, len(monomials))):
+        norms = np.linalg.norm(remaining, axis=0)
+        usable = norms > 1e-6 * scale
+        usable[chosen] = False
+        if not usable.any():
+            return
+        gains = np.where(usable, np.abs(residual @ remaining) / np.where(usable, norms, 1.0), -1.0)
+        best = int(np.argmax(gains))
+        chosen.append(best)
+        direction = remaining[:, best] / norms[best]
+        residual = residual - direction * (direction @ residual)
+        remaining = remaining - np.outer(direction, direction @ remaining)
+        yield _polynomial([monomials[k] for k in chosen], library[:, chosen], values)
+
+
+def _monomials(names: Sequence[str], degree: int) -> list[tuple[str, ...]]:
+    return [
+        monomial for order in range(1, degree + 1) for monomial in combinations_with_replacement(names, order)
+    ]
+
+
+def _polynomial(
+    monomials: Sequence[tuple[str, ...]],
+    library: Float[np.ndarray, "samples terms"],
+    values: Float[np.ndarray, " samples"],
+) -> Expression:
+    *weights, offset = _solve(np.column_stack([library, np.ones(len(values))]), values)
+    return _sum([float(w) * _product(m) for w, m in zip(weights, monomials, strict=True)], offset)
+
+
+def _product(monomial: tuple[str, ...]) -> Expression:
+    factors = [
+        Variable(name) ** float(monomial.count(name)) if monomial.count(name) > 1 else Variable(name)
+        for name in dict.fromkeys(monomial)
+    ]
+    return reduce(lambda left, right: left * right, factors)  # type: ignore[arg-type, return-value]
+
+
+def _sum(terms: Sequence[Expression], offset: float) -> Expression:
+    return reduce(lambda left, right: left + right, [*terms, Constant(float(offset))])  # type: ignore[arg-type, return-value]
+
+
+def _solve(
+    design: Float[np.ndarray, "samples terms"], values: Float[np.ndarray, " samples"]
+) -> Float[np.ndarray, " terms"]:
+    """Solve least squares with columns scaled to one, so that units do not matter."""
+    scale = np.linalg.norm(design, axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    return np.asarray(np.linalg.lstsq(design / scale, values, rcond=None)[0] / scale)

@@ -1,0 +1,88 @@
+"""Equations out of the catalogue as records with live expressions, to use in Python and to export."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from ..zoo.errors import BadInput, NotFound
+from .catalogue import Catalogue
+from .equation import EquationRecord, Interval, Range
+from .expression import variables
+from .export import FORMATS, export
+from .parsing import parse
+from .study import Study
+
+SUFFIXES = {
+    ".md": "markdown",
+    ".tex": "latex",
+    ".json": "json",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".py": "python",
+}
+
+
+def equations(study: Study) -> tuple[EquationRecord, ...]:
+    """Give every equation of the catalogue with its evidence, in order. Raises NotFound before a run."""
+    with study.reading() as catalogue:
+        rows = catalogue.list("equations").dicts()
+        return tuple(_record(catalogue, row["equation"]) for row in rows)
+
+
+def export_equations(study: Study, path: Path, *, format: str | None = None) -> int:
+    """Write the equations to a file and return how many; the suffix tells the format unless it is named.
+
+    Raises BadInput for an unknown format or suffix, NotFound where there are no equations.
+    """
+    chosen = format or SUFFIXES.get(path.suffix.lower())
+    if chosen is None:
+        raise BadInput(
+            f"{path}: the suffix tells no format", hint=f"use {', '.join(SUFFIXES)} or --format {'|'.join(FORMATS)}"
+        )
+    records = equations(study)
+    if not records:
+        raise NotFound("no equations yet", hint=f"consilience run {study.path}")
+    export(records, format=chosen, path=path)
+    return len(records)
+
+
+def _record(catalogue: Catalogue, identifier: str) -> EquationRecord:
+    (row,) = catalogue.select("equations", equation=identifier)
+    (feature,) = catalogue.select("features", feature=row["feature"])
+    expression = parse(row["expression"]) if row["status"] != "no_equation" else None
+    known = {v["variable"]: v for v in catalogue.select("variables")}
+    constants = sorted(catalogue.select("constants", equation=identifier), key=lambda c: c["position"])
+    title = f"output {row['target']}" if feature["role"] == "output" else f"feature {row['feature']}"
+    return EquationRecord(
+        id=identifier,
+        feature=row["feature"],
+        title=title,
+        status=row["status"],
+        target_name=row["target"],
+        expression=expression,
+        target_unit=row["unit"] or "",
+        variables=tuple(
+            Range(name, known[name]["unit"] or "", _number(known[name]["low"]), _number(known[name]["high"]))
+            for name in (variables(expression) if expression else ())
+        ),
+        complexity=row["complexity"] if expression else 0,
+        fidelity=_number(row["fidelity"]),
+        peer_ratio=_number(row["peer_ratio"]),
+        peer_ratio_error=_number(row["peer_ratio_error"]),
+        peer_agreement=_number(row["peer_agreement"]),
+        extrapolation=_number(row["extrapolation"]),
+        networks=row["networks"],
+        lineages=row["lineages"],
+        universality=_number(row["universality"]),
+        constants=tuple(
+            Interval(c["value"], _number(c["low"]), _number(c["high"]), c["exact"] is not None) for c in constants
+        )
+        if expression
+        else (),
+        note=row["reason"] or "",
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

@@ -1,0 +1,181 @@
+"""Run stages in order, and say in words what they will do and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .catalogue import Catalogue
+from .show import law_lines
+from .stage_align import align as _align
+from .stage_cluster import cluster as _cluster
+from .stage_distil import distil_features
+from .stage_ingest import ingest as _ingest
+from .stage_ingest import sources
+from .stage_probe import probe as _probe
+from .study import Study, open_study
+
+
+def _opened(study: Study | str | Path) -> Study:
+    return study if isinstance(study, Study) else open_study(study)
+
+
+def run(study: Study | str | Path) -> Study:
+    """Do everything, from checkpoints to equations; what was done before is kept.
+
+    Takes a study, a zoo.toml or its folder. Raises BadInput where nothing can go on, CatalogueLocked where
+    another process writes, Stopped where the study was asked to stop.
+    """
+    opened = _opened(study)
+    distil_features(opened)
+    return opened
+
+
+def ingest(study: Study | str | Path) -> Study:
+    """Read the checkpoints of a zoo, safely. Takes and raises what `run` does."""
+    opened = _opened(study)
+    _ingest(opened)
+    return opened
+
+
+def probe(study: Study | str | Path) -> Study:
+    """Record all networks on the same inputs. Takes and raises what `run` does."""
+    opened = _opened(study)
+    _probe(opened)
+    return opened
+
+
+def align(study: Study | str | Path) -> Study:
+    """Match units across networks, against the nulls. Takes and raises what `run` does."""
+    opened = _opened(study)
+    _align(opened)
+    return opened
+
+
+def cluster(study: Study | str | Path) -> Study:
+    """Group matched units into features. Takes and raises what `run` does."""
+    opened = _opened(study)
+    _cluster(opened)
+    return opened
+
+
+def distil(study: Study | str | Path, *, only: Sequence[str] = ()) -> Study:
+    """Turn features into equations: those named, or the outputs and all above the nulls.
+
+    Takes and raises what `run` does, and NotFound for a feature that is not there.
+    """
+    opened = _opened(study)
+    distil_features(opened, only=only)
+    return opened
+
+
+def plan(study: Study) -> str:
+    """Say in one line what a run will do."""
+    files, manifest = sources(study), study.manifest
+    shown = f"{len(study.probe.inputs):,} samples of {len(study.probe.variables)} variables"
+    pairs = len(files) * (len(files) - 1) // 2
+    search = manifest.distil
+    return (
+        f"{manifest.name}: {len(files)} networks, {pairs} pairs, {shown}; "
+        f"at most {search.restarts} searches an equation ({search.engine}); results in {study.project}"
+    )
+
+
+def refusals(study: Study) -> tuple[str, ...]:
+    """Say for every refused checkpoint what is wrong with it and what to do."""
+    with study.reading() as catalogue:
+        rows = catalogue.select("networks", status="refused")
+    return tuple(
+        f"refused: {row['file']} {row['message']} [{row['code']}]" + (f"; hint: {row['hint']}" if row["hint"] else "")
+        for row in rows
+    )
+
+
+def summary(study: Study, verb: str) -> tuple[str, ...]:
+    """Say what a stage found, most important first, and what to type next."""
+    with study.reading() as catalogue:
+        return tuple(SUMMARIES[verb](study, catalogue))
+
+
+def _ingested(study: Study, catalogue: Catalogue) -> list[str]:
+    rows = catalogue.select("networks")
+    counts = {status: sum(row["status"] == status for row in rows) for status in ("ok", "warned", "refused")}
+    lineages = len({row["lineage"] for row in rows if row["lineage"]})
+    found = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return [f"{len(rows)} checkpoints: {found}; {lineages} lineages", _next(study, "probe")]
+
+
+def _probed(study: Study, catalogue: Catalogue) -> list[str]:
+    layers = catalogue.select("layers")
+    hidden = [row for row in layers if row["role"] == "hidden"]
+    dead = sum(row["dead"] or 0 for row in layers)
+    networks = len({row["network"] for row in layers})
+    units = sum(row["units"] for row in layers)
+    return [
+        f"{networks} networks probed: {units:,} units in {len(hidden)} hidden and {len(layers) - len(hidden)} output "
+        f"layers, {dead} of them dead",
+        _next(study, "align"),
+    ]
+
+
+def _aligned(study: Study, catalogue: Catalogue) -> list[str]:
+    q = study.manifest.align.q
+    counted = catalogue.count_matches(q)
+    lines = [
+        f"{row['level']}: {row['matches']:,} matches, {row['significant']:,} above the nulls at q = {q:g}; median |r| "
+        f"{row['median_r']:.3f}" + (f" (by chance {row['null_r']:.3f})" if row["null_r"] is not None else "")
+        for row in counted
+    ]
+    return [*lines, _next(study, "cluster")]
+
+
+def _clustered(study: Study, catalogue: Catalogue) -> list[str]:
+    features = catalogue.select("features")
+    above = [row for row in features if row["above_null"]]
+    return [
+        f"{len(features)} features, {len(above)} above the nulls at q = {study.manifest.align.q:g} "
+        f"({sum(row['role'] == 'output' for row in above)} outputs, "
+        f"{sum(row['role'] == 'hidden' for row in above)} hidden)",
+        _next(study, "distil"),
+    ]
+
+
+def _distilled(study: Study, catalogue: Catalogue) -> list[str]:
+    equations = sorted(catalogue.select("equations"), key=lambda row: (row["status"] != "equation", row["number"]))
+    lines = [line for row in equations for line in law_lines(catalogue, row, whole=len(equations) <= 3)]
+    if equations and all(row["status"] == "no_equation" for row in equations):
+        lines.insert(0, "no law: no equation predicts a left-out network as well as the other networks do")
+    return [*lines, "", *_clustered(study, catalogue)[:1], *_after(study)]
+
+
+def _after(study: Study) -> list[str]:
+    at = _zoo_option(study)
+    return [
+        f"catalogue: {study.catalogue_path}",
+        f"next: consilience show E1{at} · consilience features{at} · consilience plot{at} · "
+        f"consilience export laws.md{at}",
+    ]
+
+
+def _next(study: Study, verb: str) -> str:
+    return f"next: consilience {verb} {study.path}"
+
+
+def _zoo_option(study: Study) -> str:
+    here = study.path.name == "zoo.toml" and Path.cwd().is_relative_to(study.folder)
+    return "" if here else f" --zoo {_short(study.path)}"
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+SUMMARIES: dict[str, Any] = {
+    "ingest": _ingested,
+    "probe": _probed,
+    "align": _aligned,
+    "cluster": _clustered,
+    "distil": _distilled,
+    "run": _distilled,
+}

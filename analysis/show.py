@@ -1,0 +1,170 @@
+"""Tell in words what the catalogue knows of a network, a feature or an equation."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..zoo.errors import NotFound
+from .catalogue import Catalogue
+from .parsing import parse
+from .printing import to_text
+
+Row = Mapping[str, Any]
+DIGITS = 5
+
+
+def show(catalogue: Catalogue, identifier: str) -> tuple[str, ...]:
+    """Describe one network by name, one feature (F1), or one equation (E1).
+
+    Raises NotFound for anything else.
+    """
+    for table, column, tell in KINDS:
+        rows = catalogue.select(table, **{column: identifier})
+        if rows:
+            return tuple(tell(catalogue, rows[0]))
+    raise NotFound(
+        f"the catalogue has no {identifier!r}",
+        hint="consilience networks, features and equations list what there is (add -q for names only)",
+    )
+
+
+def law_lines(catalogue: Catalogue, equation: Row, *, whole: bool) -> list[str]:
+    """Say an equation in one line, and with `whole` what speaks for it in a few more."""
+    lines = [f"{law(equation)}   ({headline(equation)})"]
+    if whole:
+        lines += [f"  {line}" for line in [*_constants(catalogue, equation), *_sentences(equation)]]
+    return lines
+
+
+def law(equation: Row) -> str:
+    """Write the equation with its target and unit, or say that there is none."""
+    unit = f" [{equation['unit']}]" if equation["unit"] else ""
+    if equation["status"] == "no_equation":
+        return f"{equation['target']}{unit}: no equation"
+    return f"{equation['target']}{unit} = {rounded(equation['expression'])}"
+
+
+def rounded(expression: str) -> str:
+    """Write a formula with few digits."""
+    return to_text(parse(expression), digits=DIGITS)
+
+
+def headline(equation: Row) -> str:
+    """Say peer ratio and complexity, or why there is no equation."""
+    if equation["status"] == "no_equation":
+        return f"{equation['equation']}: {equation['reason']}"
+    ratio = equation["peer_ratio"]
+    if ratio is None or math.isnan(ratio):
+        return f"{equation['equation']}: {equation['reason']}; {equation['complexity']} nodes"
+    return (
+        f"{equation['equation']}: peer ratio {ratio:.2f} ± {equation['peer_ratio_error']:.2f}, "
+        f"{equation['complexity']} nodes, {equation['lineages']} lineages"
+    )
+
+
+def _constants(catalogue: Catalogue, equation: Row) -> list[str]:
+    rows = sorted(catalogue.select("constants", equation=equation["equation"]), key=lambda row: row["position"])
+    if not rows or equation["status"] == "no_equation":
+        return []
+    return [f"with its numbers set free: {equation['target']} = {equation['skeleton']}", *map(_constant, rows)]
+
+
+def _constant(row: Row) -> str:
+    interval = "" if _missing(row["low"]) else f"   another network would say {row['low']:.5g} to {row['high']:.5g}"
+    exact = "" if row["exact"] is None else f"; stands as exactly {row['exact']:g}"
+    return f"  {row['name']} = {row['value']:.5g}{interval}{exact}"
+
+
+def _sentences(equation: Row) -> list[str]:
+    said = [
+        ("fidelity", "on the consensus of all networks R² = {:.6f} (held-out points)"),
+        ("peer_agreement", "networks predict each other with R² = {:.6f}"),
+        ("extrapolation", "10 % outside the probe's range the equation has R² = {:.6f} on the consensus"),
+        ("peer_extrapolation", "where the networks predict each other with R² = {:.6f}"),
+    ]
+    return [words.format(equation[key]) for key, words in said if not _missing(equation[key])]
+
+
+def _missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _tell_network(catalogue: Catalogue, row: Row) -> list[str]:
+    lines = [f"network {row['network']}: {row['status']}, {row['file']}"]
+    if row["status"] == "refused":
+        return [*lines, f"  {row['message']} [{row['code']}]", f"  hint: {row['hint']}"]
+    lines += [
+        f"  {row['format']}, {row['parameters']:,} parameters, {row['architecture']}, {row['activation']}",
+        f"  lineage {row['lineage']}; sha256 {row['digest']}",
+    ]
+    lines += [f"  warning: {warning}" for warning in row["warnings"] or ()]
+    lines += [f"  {key}: {value}" for key, value in json.loads(row["metadata"] or "{}").items()]
+    layers = sorted(catalogue.select("layers", network=row["network"]), key=lambda layer: layer["position"])
+    lines += [
+        f"  layer {layer['layer']}: {layer['units']} {layer['kind']} {layer['role']} units, {layer['activation']}, "
+        f"{layer['dead']} dead"
+        for layer in layers
+    ]
+    members = catalogue.select("members", network=row["network"])
+    above = {f["feature"] for f in catalogue.select("features", above_null="true")}
+    shared = [m for m in members if m["feature"] in above]
+    return [*lines, f"  {len(members)} of its units belong to features, {len(shared)} to features above the nulls"]
+
+
+def _tell_feature(catalogue: Catalogue, row: Row) -> list[str]:
+    name = f" {row['name']}" if row["name"] else ""
+    verdict = "above the nulls" if row["above_null"] else "not above the nulls: chance gives as much"
+    lines = [
+        f"feature {row['feature']}{name}: {row['role']} units at level {row['level']}, {verdict} (q = {row['q']:.3g})",
+        f"  in {row['lineages']} lineages, universality {row['universality']:.0%}; {row['members']} units of "
+        f"{row['networks']} networks",
+        f"  agreement {row['agreement']:.3f} (mean r of a member with the others), support {row['support']:.3f}"
+        + ("" if _missing(row["lift"]) else f", lift over untrained networks {row['lift']:.2f}")
+        + ("" if _missing(row["reliability"]) else f", reliability {row['reliability']:.2f}"),
+    ]
+    members = sorted(catalogue.select("members", feature=row["feature"]), key=lambda m: (-m["r"], m["network"]))
+    lines += [
+        f"  {'-' if m['sign'] < 0 else '+'} {m['network']} {m['layer']}[{m['unit']}]  r = {m['r']:.3f}" for m in members
+    ]
+    for equation in catalogue.select("equations", feature=row["feature"]):
+        lines += law_lines(catalogue, equation, whole=False)
+    return lines
+
+
+def _tell_equation(catalogue: Catalogue, row: Row) -> list[str]:
+    lines = law_lines(catalogue, row, whole=True)
+    if row["status"] == "no_equation":
+        lines.append(f"  the best that was found: {rounded(row['expression'])}")
+    lines.append(f"  feature {row['feature']}, in {row['networks']} networks, engine {row['engine']}")
+    lines += _relevance(catalogue, row)
+    lines.append("  each lineage: R² of the equation, and its error there over that of the peers")
+    for each in catalogue.select("agreements", equation=row["equation"]):
+        ratio = "" if _missing(each["peer_ratio"]) else f"  {each['peer_ratio']:.2f}"
+        lines.append(f"    {each['lineage']}  {each['fidelity']:.6f}{ratio}")
+    lines.append("  the front: nodes, peer ratio, equation")
+    for member in sorted(catalogue.select("fronts", equation=row["equation"]), key=lambda m: m["complexity"]):
+        ratio = "" if _missing(member["peer_ratio"]) else f"{member['peer_ratio']:.3g} ± {member['peer_ratio_error']:.2g}"
+        mark = "*" if member["chosen"] else " "
+        lines.append(f"  {mark} {member['complexity']:3d}  {ratio:>16}  {rounded(member['expression'])}")
+    return lines
+
+
+def _relevance(catalogue: Catalogue, row: Row) -> list[str]:
+    effects = sorted(catalogue.select("relevances", equation=row["equation"]), key=lambda e: -e["effect"])
+    kept = [f"{e['variable']} {e['effect']:.3g}" for e in effects if e["kept"]]
+    dropped = [e["variable"] for e in effects if not e["kept"]]
+    lines = [f"  variables, by how far the consensus moves when they are redrawn: {', '.join(kept[:20]) or 'none'}"]
+    if dropped:
+        more = f" and {len(dropped) - 20} more" if len(dropped) > 20 else ""
+        lines.append(f"  not used: {', '.join(dropped[:20])}{more}")
+    return lines
+
+
+KINDS: tuple[tuple[str, str, Callable[[Catalogue, Row], list[str]]], ...] = (
+    ("equations", "equation", _tell_equation),
+    ("features", "feature", _tell_feature),
+    ("networks", "network", _tell_network),
+)

@@ -1,0 +1,151 @@
+"""A study: one zoo.toml, the folder where its facts are kept, and the verbs strung together."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..zoo.errors import BadManifest, NotFound
+from ..zoo.manifest import Manifest, read_manifest
+from ..zoo.probe import Probe, make_probe
+from ..zoo.store import Store
+from .catalogue import Catalogue, reading, writing
+
+FOLDER = ".consilience"
+Item = TypeVar("Item")
+
+
+class Stopped(Exception):
+    """The user asked to stop; what is finished is saved, and the same command goes on from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a long stage tells what it does: the stage, what it works on, how many are done of how many."""
+
+    stage: str
+    subject: str
+    done: int
+    total: int
+
+
+def _silent(progress: Progress) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Study:
+    """A zoo and its project folder, `.consilience` beside the zoo.toml."""
+
+    path: Path
+    manifest: Manifest
+    device: str = "cpu"
+    wait_for_lock: float = 0.0
+    report: Callable[[Progress], None] = field(default=_silent, repr=False)
+    stop: Callable[[], bool] = field(default=lambda: False, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the zoo.toml, where relative paths begin."""
+        return self.path.parent
+
+    @property
+    def project(self) -> Path:
+        """Where facts and the catalogue are kept; a zoo that is not called zoo.toml has a folder of its own."""
+        shared = self.folder / FOLDER
+        return shared if self.path.name == "zoo.toml" else shared / self.path.stem
+
+    @property
+    def catalogue_path(self) -> Path:
+        """The DuckDB file."""
+        return self.project / "catalogue.duckdb"
+
+    @cached_property
+    def store(self) -> Store:
+        """The content-addressed files."""
+        return Store(self.project)
+
+    @cached_property
+    def probe(self) -> Probe:
+        """What all networks are shown."""
+        return make_probe(self.manifest.probe, folder=self.folder, seed=self.manifest.seed)
+
+    def writing(self) -> AbstractContextManager[Catalogue]:
+        """Open the catalogue for writing; see `catalogue.writing`."""
+        return writing(self.catalogue_path, wait=self.wait_for_lock)
+
+    def reading(self) -> AbstractContextManager[Catalogue]:
+        """Open the catalogue for reading; see `catalogue.reading`."""
+        return reading(self.catalogue_path)
+
+    def each(self, stage: str, items: Iterable[Item], *, name: Callable[[Item], str]) -> Iterator[Item]:
+        """Go through items, telling progress, and stop between two of them when asked to.
+
+        Raises Stopped.
+        """
+        known = list(items)
+        for done, item in enumerate(known):
+            if self.stop():
+                raise Stopped
+            self.report(Progress(stage, name(item), done, len(known)))
+            yield item
+        self.report(Progress(stage, "", len(known), len(known)))
+
+
+def open_study(path: str | Path = "zoo.toml", **settings: Any) -> Study:
+    """Open the zoo that a zoo.toml describes; a folder means the zoo.toml in it.
+
+    Raises BadManifest for a zoo.toml that does not say what it must.
+    """
+    given = Path(path)
+    file = (given / "zoo.toml" if given.is_dir() else given).resolve()
+    study = Study(file, read_manifest(file), **settings)
+    _check_derived(study)
+    return study
+
+
+def find_study(start: Path, **settings: Any) -> Study:
+    """Open the study of this folder, or of the nearest one above it.
+
+    Raises NotFound where there is none.
+    """
+    for folder in (start.resolve(), *start.resolve().parents):
+        if (folder / "zoo.toml").is_file():
+            return open_study(folder / "zoo.toml", **settings)
+    raise NotFound(
+        f"no zoo.toml in {start.resolve()} or above it", hint="consilience init FOLDER writes one, or name it with --zoo"
+    )
+
+
+def versions() -> dict[str, str]:
+    """Name what a result depends on beside its settings."""
+    packages = ("numpy", "scipy", "torch", "scikit-learn", "duckdb")
+    return {"python": platform.python_version(), "consilience": version("consilience")} | {
+        package: version(package) for package in packages
+    }
+
+
+def _check_derived(study: Study) -> None:
+    from ..zoo.errors import BadFormula
+    from .expression import variables
+    from .parsing import parse
+
+    table = study.manifest.probe
+    known = {variable.name for variable in table.variables}
+    for number, derived in enumerate(table.derived, 1):
+        key = f"{study.path}: probe.derived[{number}].formula"
+        try:
+            used = variables(parse(derived.formula))
+        except BadFormula as error:
+            raise BadManifest(f"{key}: {error.what}", hint=error.hint) from None
+        unknown = [name for name in used if known and name not in known]
+        if unknown:
+            raise BadManifest(
+                f"{key}: {unknown[0]!r} is not an input", hint=f"the inputs are {', '.join(sorted(known))}"
+            )

@@ -1,0 +1,323 @@
+"""The command line: parse, call one verb, hand the result to `output`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from ..zoo.errors import ConsilienceError, NotFound
+from .output import FORMATS, Reporter, answer, emit, say
+
+if TYPE_CHECKING:
+    from ..analysis.study import Study
+
+app = typer.Typer(
+    name="consilience",
+    help="What did all these networks learn in common, and what is its formula?",
+    epilog="Start with: consilience run data/gravity/zoo.toml · your own folder: consilience init FOLDER",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=True,
+)
+
+Zoo = Annotated[
+    Path | None,
+    typer.Argument(help="A zoo.toml or its folder; by default the nearest one upward.", show_default=False),
+]
+ZooOption = Annotated[
+    Path | None,
+    typer.Option("--zoo", help="A zoo.toml or its folder; by default the nearest one upward.", show_default=False),
+]
+Device = Annotated[str, typer.Option("--device", envvar="CONSILIENCE_DEVICE", help="cpu, cuda or mps.")]
+Wait = Annotated[float, typer.Option("--wait-for-lock", metavar="SECONDS", help="Wait for another writer.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Where = Annotated[str | None, typer.Option("--where", help='A condition in SQL, such as "q < 0.05".')]
+Sort = Annotated[str | None, typer.Option("--sort", help="A column; with a minus before it, descending.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=0, help="At most so many rows.")]
+Format = Annotated[
+    str | None, typer.Option("--format", help=f"{', '.join(FORMATS)}; table on a terminal, jsonl in a pipe.")
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Identifiers only.")]
+
+
+def _open(zoo: Path | None, **settings: Any) -> Study:
+    from ..analysis.study import find_study, open_study
+
+    return find_study(Path.cwd(), **settings) if zoo is None else open_study(zoo, **settings)
+
+
+@contextmanager
+def _working(zoo: Path | None, device: str, wait: float) -> Iterator[Study]:
+    """Open a study for long work: progress is shown, and the first Ctrl-C ends it after the current item."""
+    import signal
+
+    asked: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        say("stopping after the current item; press Ctrl-C again to stop at once")
+
+    reporter = Reporter()
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield _open(zoo, device=device, wait_for_lock=wait, report=reporter, stop=lambda: bool(asked))
+    finally:
+        reporter.close()
+        signal.signal(signal.SIGINT, before)
+
+
+def _stage(verb: str, zoo: Path | None, device: str, wait: float, dry_run: bool, **arguments: Any) -> None:
+    from ..analysis import run as runs
+
+    with _working(zoo, device, wait) as study:
+        say(runs.plan(study))
+        if dry_run:
+            return
+        getattr(runs, verb)(study, **arguments)
+    for line in runs.summary(study, verb):
+        answer(line)
+    refused = runs.refusals(study)
+    for line in refused:
+        say(line)
+    if refused:
+        raise typer.Exit(3)
+
+
+@app.command()
+def run(zoo: Zoo = None, device: Device = "cpu", wait_for_lock: Wait = 0, dry_run: DryRun = False) -> None:
+    """Do everything: from checkpoints to a catalogue of equations.
+
+    What was done before is kept; a run that was stopped goes on where it was.
+
+    Example: consilience run data/gravity/zoo.toml
+    """
+    _stage("run", zoo, device, wait_for_lock, dry_run)
+
+
+@app.command()
+def ingest(zoo: Zoo = None, device: Device = "cpu", wait_for_lock: Wait = 0, dry_run: DryRun = False) -> None:
+    """Read the checkpoints, safely, and say which can be used.
+
+    Example: consilience ingest data/gravity
+    """
+    _stage("ingest", zoo, device, wait_for_lock, dry_run)
+
+
+@app.command()
+def probe(zoo: Zoo = None, device: Device = "cpu", wait_for_lock: Wait = 0, dry_run: DryRun = False) -> None:
+    """Show all networks the same inputs and record what their units do.
+
+    Example: consilience probe data/gravity --device cuda
+    """
+    _stage("probe", zoo, device, wait_for_lock, dry_run)
+
+
+@app.command()
+def align(zoo: Zoo = None, device: Device = "cpu", wait_for_lock: Wait = 0, dry_run: DryRun = False) -> None:
+    """Match units across networks, against what chance gives.
+
+    Example: consilience align data/digits
+    """
+    _stage("align", zoo, device, wait_for_lock, dry_run)
+
+
+@app.command()
+def cluster(zoo: Zoo = None, device: Device = "cpu", wait_for_lock: Wait = 0, dry_run: DryRun = False) -> None:
+    """Group matched units into features, each with its universality.
+
+    Example: consilience cluster data/digits
+    """
+    _stage("cluster", zoo, device, wait_for_lock, dry_run)
+
+
+@app.command()
+def distil(
+    features: Annotated[
+        list[str] | None, typer.Argument(help="Features to distil, such as F3; by default all that count.")
+    ] = None,
+    zoo: ZooOption = None,
+    device: Device = "cpu",
+    wait_for_lock: Wait = 0,
+    dry_run: DryRun = False,
+) -> None:
+    """Turn outputs and features into equations, judged on networks left out of the fit.
+
+    Example: consilience distil F1 F7 --zoo data/gravity
+    """
+    _stage("distil", zoo, device, wait_for_lock, dry_run, only=tuple(features or ()))
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A folder that holds checkpoints.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a zoo.toml that is there.")] = False,
+) -> None:
+    """Write a zoo.toml from what a folder of checkpoints shows, and say what it could not tell.
+
+    Example: consilience init my-networks
+    """
+    from ..zoo.draft import draft_manifest
+
+    for line in draft_manifest(folder, force=force):
+        answer(line)
+
+
+def _lister(what: str, about: str, example: str) -> Callable[..., None]:
+    def command(
+        where: Where = None,
+        sort: Sort = None,
+        limit: Limit = None,
+        format: Format = None,
+        quiet: Quiet = False,
+        zoo: ZooOption = None,
+    ) -> None:
+        _check_format(format)
+        with _open(zoo).reading() as catalogue:
+            rows = catalogue.list(what, where=where, sort=sort, limit=limit)
+        _emit(rows, format, quiet)
+
+    command.__name__ = what
+    command.__doc__ = f"{about}\n\nExample: {example}"
+    return app.command(what)(command)
+
+
+networks = _lister("networks", "List the networks, those that were refused with the reason.", "consilience networks")
+layers = _lister("layers", "List the layers of the networks.", "consilience layers --where \"network = 'relu-32x32'\"")
+features = _lister(
+    "features",
+    "List the features: what several networks have in common.",
+    'consilience features --where "above_null" --sort -universality',
+)
+equations = _lister(
+    "equations", "List the equations with their evidence.", "consilience equations --format csv > equations.csv"
+)
+matches = _lister(
+    "matches", "List the matched units of pairs of networks.", 'consilience matches --where "q < 0.05" --limit 20'
+)
+
+
+@app.command()
+def show(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="A network's name, a feature or an equation.")],
+    zoo: ZooOption = None,
+) -> None:
+    """Tell all about one network, feature or equation, in words.
+
+    Example: consilience show E1
+    """
+    from ..analysis.show import show as tell
+
+    with _open(zoo).reading() as catalogue:
+        for line in tell(catalogue, identifier):
+            answer(line)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One question in SQL; nothing can be changed.")],
+    format: Format = None,
+    zoo: ZooOption = None,
+) -> None:
+    """Ask the catalogue in SQL, read-only.
+
+    Example: consilience query "SELECT level, count(*) FROM features WHERE above_null GROUP BY level"
+    """
+    _check_format(format)
+    with _open(zoo).reading() as catalogue:
+        rows = catalogue.query(sql)
+    _emit(rows, format, False)
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to write; the suffix tells the format.")],
+    format: Annotated[
+        str | None, typer.Option("--format", help="markdown, latex, json, csv, parquet or python.")
+    ] = None,
+    zoo: ZooOption = None,
+) -> None:
+    """Write the catalogue of equations for people and for programs.
+
+    Example: consilience export laws.tex
+    """
+    from ..analysis.records import export_equations
+
+    study = _open(zoo)
+    count = export_equations(study, file, format=format)
+    say(f"{count} equations written to {file}")
+
+
+@app.command()
+def plot(
+    pictures: Annotated[
+        list[str] | None, typer.Argument(help="front, agreement, units, similarity; by default all.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder; by default .consilience/plots.", show_default=False)
+    ] = None,
+    zoo: ZooOption = None,
+) -> None:
+    """Draw pictures as PNG and SVG: fronts, equations against networks, units, similarity.
+
+    Example: consilience plot front agreement --out figures
+    """
+    from ..analysis.stage_plot import plot as draw
+
+    study = _open(zoo)
+    for path in draw(study, pictures=tuple(pictures or ()), folder=out):
+        answer(str(path))
+
+
+def _check_format(format: str | None) -> None:
+    if format is not None and format not in FORMATS:
+        raise typer.BadParameter(f"{format!r} is not one of {', '.join(FORMATS)}", param_hint="--format")
+
+
+def _emit(rows: Any, format: str | None, quiet: bool) -> None:
+    if not rows.rows and rows.columns:
+        raise NotFound("nothing found", hint="loosen --where, or see consilience query 'SHOW TABLES'")
+    emit(rows, format=format, quiet=quiet)
+
+
+def main() -> NoReturn:
+    """Run the program; every failure is one line, a hint and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except ConsilienceError as error:
+        _debug(error)
+        say(f"error: {error.what}")
+        if error.hint:
+            say(f"hint: {error.hint}")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on from here")
+        sys.exit(130)
+    except Exception as error:
+        _debug(error)
+        if type(error).__name__ == "Stopped":
+            say("stopped; the same command goes on from here")
+            sys.exit(130)
+        if isinstance(error, OSError):
+            say(f"error: {error.filename or 'the project folder'}: {error.strerror or error}")
+            say("hint: make room or correct the rights, and run the same command again: nothing stored is lost")
+            sys.exit(2)
+        say(f"error: this is a bug of ours: {type(error).__name__}: {error}")
+        say("hint: run again with CONSILIENCE_DEBUG=1 and report what it prints")
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _debug(error: BaseException) -> None:
+    if os.environ.get("CONSILIENCE_DEBUG") == "1":
+        raise error

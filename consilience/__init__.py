@@ -1,0 +1,1 @@
+"""What many networks learned in common, and its formula."""

@@ -1,0 +1,1 @@
+../tglfnn.py

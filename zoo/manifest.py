@@ -1,0 +1,225 @@
+"""Read, check and draft `zoo.toml`: which networks, which probe, how far to go."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import BadManifest
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Part(BaseModel):
+    """A table of zoo.toml: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ScalingTable(Part):
+    """Known preprocessing: the module sees (x - input_shift) / input_scale and its output is scaled back."""
+
+    input_shift: tuple[Finite, ...] = ()
+    input_scale: tuple[Finite, ...] = ()
+    output_shift: tuple[Finite, ...] = ()
+    output_scale: tuple[Finite, ...] = ()
+
+
+class NetworksTable(Part):
+    """One checkpoint, or a glob of checkpoints that differ in nothing said here."""
+
+    path: Annotated[str, Field(min_length=1)]
+    name: Name | None = None
+    architecture: str | None = None
+    activation: str | None = None
+    options: dict[str, Any] = {}
+    lineage: Name | None = None
+    outputs: tuple[Name, ...] | None = None
+    scaling: ScalingTable | None = None
+    metadata: dict[str, str] = {}
+
+
+class OutputTable(Part):
+    """An output that means the same in every network, in its physical unit."""
+
+    name: Identifier
+    unit: str = ""
+
+
+class VariableTable(Part):
+    """A named coordinate of the probe, its range and its unit."""
+
+    name: Identifier
+    low: Finite | None = None
+    high: Finite | None = None
+    unit: str = ""
+
+    @model_validator(mode="after")
+    def ordered(self) -> VariableTable:
+        """Refuse an empty range."""
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"low {self.low} is not below high {self.high}")
+        return self
+
+
+class DerivedTable(Part):
+    """A variable computed from the inputs, in which a law may be simpler."""
+
+    name: Identifier
+    formula: Annotated[str, Field(min_length=1, max_length=1000)]
+    unit: str = ""
+
+
+class ProbeTable(Part):
+    """What is presented to all networks: Sobol points in a box, or rows of a file."""
+
+    variables: tuple[VariableTable, ...] = ()
+    derived: tuple[DerivedTable, ...] = ()
+    rows: str | None = None
+    samples: Annotated[int, Field(ge=8, le=1_000_000)] = 2048
+
+    @model_validator(mode="after")
+    def presentable(self) -> ProbeTable:
+        """Demand either rows or a full box, and names that are unique."""
+        if self.rows is None:
+            if not self.variables:
+                raise ValueError("needs [[probe.variables]] with ranges, or rows = \"FILE\"")
+            for variable in self.variables:
+                if variable.low is None or variable.high is None:
+                    raise ValueError(f"variable {variable.name!r} needs low and high (there are no rows)")
+        names = [part.name for part in (*self.variables, *self.derived)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the name {twice[0]!r} stands twice")
+        return self
+
+
+class AlignTable(Part):
+    """What counts as a match above chance."""
+
+    q: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    null_draws: Annotated[int, Field(ge=1, le=1000)] = 20
+
+
+class DistilTable(Part):
+    """What is distilled, in which variables, and how long the search may be."""
+
+    variables: tuple[Identifier, ...] = ()
+    outputs: tuple[Identifier, ...] | None = None
+    engine: Literal["operon", "pysr", "none"] = "operon"
+    restarts: Annotated[int, Field(ge=1, le=1000)] = 6
+    evaluations: Annotated[int, Field(ge=1_000)] = 400_000
+    samples: Annotated[int, Field(ge=32, le=100_000)] = 512
+    features: Annotated[int, Field(ge=0)] = 20
+
+
+class Manifest(Part):
+    """A whole zoo.toml."""
+
+    name: Name
+    about: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    networks: Annotated[tuple[NetworksTable, ...], Field(min_length=1)]
+    outputs: tuple[OutputTable, ...] = ()
+    probe: ProbeTable
+    align: AlignTable = AlignTable()
+    distil: DistilTable = DistilTable()
+
+    @model_validator(mode="after")
+    def consistent(self) -> Manifest:
+        """Demand that names used in one table are declared in another."""
+        declared = {part.name for part in (*self.probe.variables, *self.probe.derived)}
+        if self.probe.variables:
+            for name in self.distil.variables:
+                if name not in declared:
+                    raise ValueError(f"distil.variables: {name!r} is not one of {', '.join(sorted(declared))}")
+        outputs = {output.name for output in self.outputs}
+        for table in self.networks:
+            for name in table.outputs or ():
+                if name not in outputs:
+                    raise ValueError(f"networks.outputs: {name!r} has no [[outputs]] table")
+        return self
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check a zoo.toml.
+
+    Raises BadManifest, naming the file, the key, what was found and what was expected.
+    """
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except FileNotFoundError:
+        raise BadManifest(f"{path}: no such file", hint="consilience init FOLDER writes one") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadManifest(f"{path}: not TOML: {error}", hint="see consilience init --help") from None
+    except OSError as error:
+        raise BadManifest(f"{path}: {error.strerror}", hint="give the path of a zoo.toml") from None
+    return check_manifest(content, path=path)
+
+
+def check_manifest(content: dict[str, Any], *, path: Path) -> Manifest:
+    """Check the content of a zoo.toml. Raises BadManifest for the first thing that is wrong."""
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        raise BadManifest(f"{path}: {_first_problem(error)}", hint=_remedy(error)) from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    key = _key(problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    return f"{key}: found {_shown(problem['input'])}, expected: {message.removeprefix('Input should be ')}"
+
+
+def _remedy(error: ValidationError) -> str:
+    import difflib
+
+    problem = error.errors()[0]
+    if problem["type"] != "extra_forbidden":
+        return "correct that line and run the same command again"
+    *tables, wrong = [part for part in problem["loc"] if isinstance(part, str)]
+    known = _fields(tables)
+    near = difflib.get_close_matches(wrong, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(known)}"
+
+
+def _fields(tables: Sequence[str]) -> list[str]:
+    model: type[BaseModel] = Manifest
+    for table in tables:
+        nested = [kind for kind in _models(model.model_fields[table].annotation)]
+        if not nested:
+            return []
+        model = nested[0]
+    return list(model.model_fields)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]
+
+
+def _key(location: Sequence[int | str]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

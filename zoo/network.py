@@ -1,0 +1,224 @@
+"""A network that can be run: what it predicts, what its units do, how its output moves with its inputs.
+
+Inputs are rows in physical units, and so are predictions: known scaling happens here, in double precision,
+around a module that computes in the precision of its own weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import nn
+
+from .errors import BadInput, Refused
+from .record import Layer, LayerRecord, capture, trace
+from .store import content_key
+
+__all__ = ["Layer", "LayerRecord", "Network", "Scaling", "gradients", "predict", "record", "untrained_twin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Known preprocessing, not learned: the module sees (x - input_shift) / input_scale, and its output is
+    multiplied by output_scale, then shifted by output_shift. Empty means none; one number serves all.
+    """
+
+    input_shift: tuple[float, ...] = ()
+    input_scale: tuple[float, ...] = ()
+    output_shift: tuple[float, ...] = ()
+    output_scale: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A checkpoint and how to run it. The module is in eval mode, on the CPU, and is never changed."""
+
+    name: str
+    digest: str
+    lineage: str
+    module: nn.Module
+    layers: tuple[Layer, ...]
+    input_shape: tuple[int, ...]
+    outputs: tuple[str, ...] = ()
+    scaling: Scaling | None = None
+
+
+def predict(
+    network: Network, inputs: Float[np.ndarray, "samples ..."], *, batch: int = 4096, device: str = "cpu"
+) -> Float[np.ndarray, "samples outputs"]:
+    """Run a network on rows in physical units.
+
+    Outputs that are not finite are returned as they are. Raises Refused (input-shape) for rows of another
+    width and BadInput for a device that is not there.
+    """
+    module = _placed(network.module, device)
+    with torch.no_grad():
+        parts = [
+            _physical(network, module(_rows(network, rows).to(device))) for rows in _batches(inputs, batch)
+        ]
+    return np.concatenate(parts) if parts else np.empty((0, network.layers[-1].units))
+
+
+def record(
+    network: Network, inputs: Float[np.ndarray, "samples ..."], *, batch: int = 4096, device: str = "cpu"
+) -> Iterator[dict[str, LayerRecord]]:
+    """Run a network on rows in physical units and give, batch by batch, what its layers did, by layer name.
+
+    The output layer's record is the prediction, before and after alike. A convolution gives grid x grid
+    samples for each row. Raises as `predict` does, and Refused (forward) if the module computes in
+    another way than on the first rows.
+    """
+    if not len(inputs):
+        return
+    module = _placed(network.module, device)
+    plan = trace(module, _rows(network, _two(inputs)).to(device))
+    for rows in _batches(inputs, batch):
+        found, output = capture(module, _rows(network, rows).to(device), plan=plan)
+        values = _physical(network, output).astype(np.float32)
+        yield {**found, plan.layers[-1].name: LayerRecord(values, values)}
+
+
+def gradients(
+    network: Network,
+    inputs: Float[np.ndarray, "samples ..."],
+    unit: int,
+    *,
+    batch: int = 4096,
+    device: str = "cpu",
+) -> Float[np.ndarray, "samples variables"]:
+    """Differentiate one output with respect to the inputs, both in physical units, at every row.
+
+    Raises Refused (not-differentiable) where the module cuts the gradient, and IndexError for no such unit.
+    """
+    if not 0 <= unit < network.layers[-1].units:
+        raise IndexError(f"output unit {unit} of {network.layers[-1].units}")
+    module = _placed(network.module, device)
+    parts = [_slopes(network, module, rows, unit, device) for rows in _batches(inputs, batch)]
+    return np.concatenate(parts) if parts else np.empty((0, prod(network.input_shape)))
+
+
+def untrained_twin(network: Network, *, seed: int) -> Network:
+    """Copy a network as if it had never been trained: the same architecture and scaling, fresh weights.
+
+    Modules that know how to initialise themselves do; numbers held by others are shuffled. The draw depends
+    on the seed and on the network, so that twins of different networks share no rows. The global random
+    state stays as it was.
+    """
+    digest = content_key("untrained", network.digest, seed)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.default_generator.manual_seed(int(digest[:15], 16))
+        module = copy.deepcopy(network.module)
+        for part in module.modules():
+            _forget(part)
+    name = f"{network.name} (untrained {seed})"
+    return replace(
+        network, name=name, digest=digest, lineage=name, module=module.eval().requires_grad_(False)
+    )
+
+
+def to_module(
+    rows: Float[np.ndarray, "samples ..."],
+    *,
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    scaling: Scaling | None,
+) -> torch.Tensor:
+    """Turn rows in physical units into what a module takes. Raises Refused (input-shape, scaling)."""
+    flat = rows.reshape(len(rows), -1).astype(np.float64)
+    if flat.shape[1] != prod(input_shape):
+        raise Refused(
+            "input-shape",
+            f"takes {prod(input_shape)} inputs, the probe has {flat.shape[1]}",
+            hint="give the probe the network's variables, or leave this network out of the zoo",
+        )
+    if scaling is not None:
+        shift = _spread(scaling.input_shift, 0.0, flat.shape[1], "input_shift")
+        flat = (flat - shift) / _spread(scaling.input_scale, 1.0, flat.shape[1], "input_scale")
+    return torch.from_numpy(flat).to(precision(module)).reshape(-1, *input_shape)
+
+
+def precision(module: nn.Module) -> torch.dtype:
+    """Tell the floating type that a module computes in: that of its first weight."""
+    floats = (part.dtype for part in (*module.parameters(), *module.buffers()) if part.is_floating_point())
+    return next(floats, torch.float32)
+
+
+def _rows(network: Network, rows: np.ndarray) -> torch.Tensor:
+    return to_module(rows, module=network.module, input_shape=network.input_shape, scaling=network.scaling)
+
+
+def _physical(network: Network, output: torch.Tensor) -> np.ndarray:
+    values = output.detach().cpu().reshape(len(output), -1).double().numpy()
+    if network.scaling is None:
+        return values
+    scale = _spread(network.scaling.output_scale, 1.0, values.shape[1], "output_scale")
+    scaled: np.ndarray = values * scale + _spread(
+        network.scaling.output_shift, 0.0, values.shape[1], "output_shift"
+    )
+    return scaled
+
+
+def _spread(numbers: tuple[float, ...], default: float, width: int, key: str) -> np.ndarray:
+    if len(numbers) not in (0, 1, width):
+        raise Refused(
+            "scaling", f"scaling.{key} has {len(numbers)} numbers for {width}", hint="correct it in zoo.toml"
+        )
+    if key.endswith("scale") and not all(numbers):
+        raise Refused("scaling", f"scaling.{key} has a zero", hint="correct it in zoo.toml")
+    return np.full(width, numbers or default, dtype=np.float64)
+
+
+def _slopes(network: Network, module: nn.Module, rows: np.ndarray, unit: int, device: str) -> np.ndarray:
+    point = _rows(network, rows).to(device).requires_grad_()
+    with torch.enable_grad():
+        output = module(point).reshape(len(rows), -1)[:, unit]
+    if not output.requires_grad:
+        raise Refused(
+            "not-differentiable",
+            "has no gradient",
+            hint="take detach() and no_grad() out of the factory's module",
+        )
+    (slope,) = torch.autograd.grad(output.sum(), point)
+    values: np.ndarray = slope.cpu().double().reshape(len(rows), -1).numpy()
+    if network.scaling is None:
+        return values
+    outer = _spread(network.scaling.output_scale, 1.0, network.layers[-1].units, "output_scale")[unit]
+    scaled: np.ndarray = (
+        values * outer / _spread(network.scaling.input_scale, 1.0, values.shape[1], "input_scale")
+    )
+    return scaled
+
+
+def _forget(part: nn.Module) -> None:
+    reset = getattr(part, "reset_parameters", None)
+    if callable(reset):
+        reset()
+        return
+    for weights in part.parameters(recurse=False):
+        shuffled = weights.data.flatten()[torch.randperm(weights.numel())]
+        weights.data = shuffled.reshape(weights.shape)
+
+
+def _batches(inputs: np.ndarray, batch: int) -> Iterator[np.ndarray]:
+    return (inputs[start : start + batch] for start in range(0, len(inputs), batch))
+
+
+def _two(inputs: np.ndarray) -> np.ndarray:
+    """Take two rows, the same one twice if need be: one row alone cannot tell rows from units."""
+    return inputs[:2] if len(inputs) > 1 else np.repeat(inputs, 2, axis=0)
+
+
+def _placed(module: nn.Module, device: str) -> nn.Module:
+    if device == "cpu":
+        return module
+    try:
+        return copy.deepcopy(module).to(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = (str(error).splitlines() or ["unknown"])[0]
+        raise BadInput(f"device {device!r} cannot be used: {reason}", hint="take --device cpu") from None

@@ -1,0 +1,189 @@
+"""The probe: what all networks are shown, as rows of named variables, from a box or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+
+from .errors import BadProbe
+from .manifest import ProbeTable
+from .store import content_key
+
+STRETCH = 0.1
+"""How far beyond each end of a range extrapolation is checked, as a share of the range."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputVariable:
+    """A named coordinate of the networks' input: its range on the probe and its unit."""
+
+    name: str
+    low: float
+    high: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """Rows in physical units, one column for each variable; `key` names their content.
+
+    `box` tells rows that fill the box of the ranges, where new ones can be drawn at will, from rows of a file.
+    """
+
+    inputs: Float[np.ndarray, "samples variables"]
+    variables: tuple[InputVariable, ...]
+    box: bool
+    key: str
+
+    def draw(self, samples: int, *, seed: int) -> Float[np.ndarray, "drawn variables"]:
+        """Draw rows of the same kind: new points of the box, or rows of the file in random order.
+
+        A file with fewer rows gives all that it has.
+        """
+        if self.box:
+            return _sobol(self._low, self._high, samples, seed=seed)
+        order = np.random.default_rng(seed).permutation(len(self.inputs))
+        return self.inputs[order[:samples]]
+
+    def draw_outside(self, samples: int, *, seed: int) -> Float[np.ndarray, "drawn variables"] | None:
+        """Draw rows just outside the box, each variable up to STRETCH of its range beyond an end.
+
+        A variable that is never negative stays so. None for rows of a file: there is no box to leave.
+        """
+        if not self.box:
+            return None
+        reach = STRETCH * (self._high - self._low)
+        low = np.where(self._low >= 0, np.maximum(self._low - reach, 0.0), self._low - reach)
+        rows = _sobol(low, self._high + reach, 16 * samples, seed=seed)
+        outside = ((rows < self._low) | (rows > self._high)).any(axis=1)
+        return rows[outside][:samples]
+
+    @property
+    def _low(self) -> Float[np.ndarray, " variables"]:
+        return np.array([variable.low for variable in self.variables])
+
+    @property
+    def _high(self) -> Float[np.ndarray, " variables"]:
+        return np.array([variable.high for variable in self.variables])
+
+
+def make_probe(table: ProbeTable, *, folder: Path, seed: int) -> Probe:
+    """Make the probe that a zoo.toml asks for.
+
+    Raises BadProbe where a file of rows is missing, unreadable, has other columns, or holds NaN.
+    """
+    if table.rows is None:
+        variables = tuple(
+            InputVariable(v.name, float(v.low or 0.0), float(v.high or 0.0), v.unit) for v in table.variables
+        )
+        low, high = np.array([v.low for v in variables]), np.array([v.high for v in variables])
+        inputs = _sobol(low, high, table.samples, seed=seed)
+    else:
+        names, inputs = _read_rows(folder / table.rows, tuple(v.name for v in table.variables))
+        inputs = inputs[np.random.default_rng(seed).permutation(len(inputs))[: table.samples]]
+        variables = _ranges(table, names, inputs)
+    key = content_key([(v.name, v.low, v.high) for v in variables], inputs.tolist())
+    return Probe(inputs, variables, table.rows is None, key)
+
+
+def _sobol(
+    low: Float[np.ndarray, " variables"], high: Float[np.ndarray, " variables"], samples: int, *, seed: int
+) -> Float[np.ndarray, "samples variables"]:
+    """Fill a box evenly with a scrambled Sobol sequence (Owen 1998)."""
+    from scipy.stats import qmc
+
+    points = qmc.Sobol(len(low), rng=np.random.default_rng(seed)).random_base2(max(samples - 1, 1).bit_length())
+    return np.asarray(low + (high - low) * points[:samples])
+
+
+def _ranges(
+    table: ProbeTable, names: tuple[str, ...], inputs: Float[np.ndarray, "samples variables"]
+) -> tuple[InputVariable, ...]:
+    declared = {variable.name: variable for variable in table.variables}
+    found = []
+    for name, column in zip(names, inputs.T, strict=True):
+        told = declared.get(name)
+        low = float(column.min()) if told is None or told.low is None else told.low
+        high = float(column.max()) if told is None or told.high is None else told.high
+        found.append(InputVariable(name, low, high, told.unit if told else ""))
+    return tuple(found)
+
+
+def _read_rows(path: Path, wanted: tuple[str, ...]) -> tuple[tuple[str, ...], Float[np.ndarray, "rows variables"]]:
+    read = ROWS.get(path.suffix.lower())
+    if read is None:
+        raise BadProbe(f"{path}: rows of an unknown kind", hint=f"use one of {', '.join(ROWS)}")
+    try:
+        names, rows = read(path)
+    except FileNotFoundError:
+        raise BadProbe(f"{path}: no such file", hint="correct probe.rows in zoo.toml") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0] if str(error) else "it cannot be read"
+        raise BadProbe(f"{path}: {reason}", hint="probe.rows takes a table of numbers") from None
+    names, rows = _pick(path, names, rows, wanted)
+    if not np.isfinite(rows).all():
+        raise BadProbe(f"{path}: holds NaN or infinite numbers", hint="leave those rows out")
+    if len(rows) < 8:
+        raise BadProbe(f"{path}: has {len(rows)} rows", hint="give at least 8, better some hundreds")
+    return names, rows
+
+
+def _pick(
+    path: Path, names: tuple[str, ...], rows: Float[np.ndarray, "rows columns"], wanted: tuple[str, ...]
+) -> tuple[tuple[str, ...], Float[np.ndarray, "rows variables"]]:
+    if not wanted:
+        return names, rows
+    if all(name in names for name in wanted):
+        return wanted, rows[:, [names.index(name) for name in wanted]]
+    if names == _numbered(rows.shape[1]) and len(wanted) == rows.shape[1]:
+        return wanted, rows
+    missing = [name for name in wanted if name not in names]
+    raise BadProbe(f"{path}: has no column {missing[0]!r}", hint=f"it has {', '.join(names[:20])}")
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"x{index}" for index in range(count))
+
+
+def _read_npy(path: Path) -> tuple[tuple[str, ...], Float[np.ndarray, "rows columns"]]:
+    array = np.load(path, allow_pickle=False)
+    if array.dtype.kind not in "fiub" or array.ndim < 2:
+        raise ValueError(f"is an array of shape {array.shape}, rows × variables expected")
+    rows = array.reshape(len(array), -1).astype(np.float64)
+    return _numbered(rows.shape[1]), rows
+
+
+def _read_csv(path: Path) -> tuple[tuple[str, ...], Float[np.ndarray, "rows columns"]]:
+    from pyarrow import csv
+
+    return _from_table(csv.read_csv(path))
+
+
+def _read_parquet(path: Path) -> tuple[tuple[str, ...], Float[np.ndarray, "rows columns"]]:
+    from pyarrow import parquet
+
+    return _from_table(parquet.read_table(path))
+
+
+def _from_table(table: pa.Table) -> tuple[tuple[str, ...], Float[np.ndarray, "rows columns"]]:
+    numeric = [
+        name
+        for name, kind in zip(table.column_names, table.schema.types, strict=True)
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    ]
+    if not numeric:
+        raise ValueError("has no column of numbers")
+    columns = [table.column(name).to_numpy(zero_copy_only=False).astype(np.float64) for name in numeric]
+    return tuple(numeric), np.column_stack(columns)
+
+
+ROWS: dict[str, Callable[[Path], tuple[tuple[str, ...], Float[np.ndarray, "rows columns"]]]] = {
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".npy": _read_npy,
+}
