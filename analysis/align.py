@@ -15,7 +15,6 @@ from ..zoo.errors import BadInput
 from .similarity import Activations, resemblance, standardise
 
 ROUNDS = 100
-STARTS = 8
 # A gain must exceed float32 rounding, or two equal assignments would take turns for ever.
 GAIN = 1e-6
 
@@ -24,23 +23,25 @@ GAIN = 1e-6
 class Alignment:
     """For every left unit its partner on the right (-1: none), the partner's sign and their signed r."""
 
-    partner: Int[np.ndarray, "left"]
-    sign: Int[np.ndarray, "left"]
-    r: Float[np.ndarray, "left"]
+    partner: Int[np.ndarray, " left"]
+    sign: Int[np.ndarray, " left"]
+    r: Float[np.ndarray, " left"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Universe:
     """Slots shared by all networks: where each unit went (-1: dead or left over) and with which sign."""
 
-    slots: tuple[Int[np.ndarray, "_units"], ...]
-    signs: tuple[Int[np.ndarray, "_units"], ...]
+    slots: tuple[Int[np.ndarray, " _units"], ...]
+    signs: tuple[Int[np.ndarray, " _units"], ...]
     total: float
 
 
 Alignments = Mapping[tuple[int, int], Alignment]
 Method = Callable[[Sequence[Activations]], Alignments]
-Pairing = Callable[[Float[np.ndarray, "left right"]], tuple[Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs"]]]
+Pairing = Callable[
+    [Float[np.ndarray, "left right"]], tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]
+]
 
 
 def align(networks: Sequence[Activations], *, method: str = "mutual") -> Alignments:
@@ -57,7 +58,7 @@ def align(networks: Sequence[Activations], *, method: str = "mutual") -> Alignme
 
 def pair_by_assignment(
     similarity: Float[np.ndarray, "left right"],
-) -> tuple[Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs"]]:
+) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
     """Pair one to one so that the sum of similarities is largest; pairs that add nothing are dropped."""
     left, right = linear_sum_assignment(similarity, maximize=True)
     kept = similarity[left, right] > 0.0
@@ -66,7 +67,7 @@ def pair_by_assignment(
 
 def pair_by_mutual_choice(
     similarity: Float[np.ndarray, "left right"],
-) -> tuple[Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs"]]:
+) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]:
     """Pair the units that are each other's most similar one."""
     if not similarity.size:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
@@ -76,19 +77,20 @@ def pair_by_mutual_choice(
     return left[kept], choice[kept]
 
 
-def universe(networks: Sequence[Activations], *, size: int | None = None) -> Universe:
+def universe(networks: Sequence[Activations], *, size: int | None = None, starts: int = 1) -> Universe:
     """Place the live units of all networks into slots that all share, at most one of a network in each.
 
     Each network in turn is assigned to the sums of what the others put into the slots, until nothing
-    moves; the sum of all pairwise correlations within slots never falls. Several networks take turns at
-    filling the slots first, and the best outcome is kept. Maps between networks go through the slots, so
-    they close every cycle. `size` defaults to the live units of the widest network; lineages share a vote.
+    moves; the sum of all pairwise correlations within slots never falls. The widest networks take turns at
+    filling the slots first, as many as `starts` says, and the best outcome is kept. Maps between networks
+    go through the slots, so they close every cycle. `size` defaults to the live units of the widest
+    network; networks of one lineage share a vote.
     """
     _same_samples(networks)
     standard = [standardise(one.values, alive=one.alive).astype(np.float32) for one in networks]
     slots = size or max((int(one.alive.sum()) for one in networks), default=0)
     widest = sorted(range(len(networks)), key=lambda index: -int(networks[index].alive.sum()))
-    found = [_settle(networks, standard, first, slots) for first in widest[:STARTS]]
+    found = [_settle(networks, standard, first, slots) for first in widest[:starts]]
     return max(found, key=lambda outcome: outcome.total, default=Universe((), (), 0.0))
 
 
@@ -124,10 +126,10 @@ def _settle(
 def _choose(
     products: Float[np.ndarray, "units slots"],
     odd: bool,
-    fixed: Int[np.ndarray, "slots"],
-    slot: Int[np.ndarray, "units"],
-    sign: Int[np.ndarray, "units"],
-) -> tuple[Int[np.ndarray, "units"], Int[np.ndarray, "units"]]:
+    fixed: Int[np.ndarray, " slots"],
+    slot: Int[np.ndarray, " units"],
+    sign: Int[np.ndarray, " units"],
+) -> tuple[Int[np.ndarray, " units"], Int[np.ndarray, " units"]]:
     """Assign units to slots, keeping what they had unless the sum of similarities truly grows."""
     orientation = np.sign(fixed)
     flips = np.where(products < 0.0, -1, 1)
@@ -145,10 +147,10 @@ def _choose(
 
 def _enter(
     sums: Float[np.ndarray, "samples slots"],
-    fixed: Int[np.ndarray, "slots"],
+    fixed: Int[np.ndarray, " slots"],
     mine: Float[np.ndarray, "samples units"],
-    slot: Int[np.ndarray, "units"],
-    sign: Int[np.ndarray, "units"],
+    slot: Int[np.ndarray, " units"],
+    sign: Int[np.ndarray, " units"],
     odd: bool,
     weight: float,
 ) -> None:
@@ -160,10 +162,10 @@ def _enter(
 
 def _withdraw(
     sums: Float[np.ndarray, "samples slots"],
-    fixed: Int[np.ndarray, "slots"],
+    fixed: Int[np.ndarray, " slots"],
     mine: Float[np.ndarray, "samples units"],
-    slot: Int[np.ndarray, "units"],
-    sign: Int[np.ndarray, "units"],
+    slot: Int[np.ndarray, " units"],
+    sign: Int[np.ndarray, " units"],
     odd: bool,
     weight: float,
 ) -> None:
@@ -178,9 +180,7 @@ def _pairwise(pairing: Pairing) -> Method:
             first, second = networks[left], networks[right]
             r = standard[left].T @ standard[right]
             rows, columns = np.flatnonzero(first.alive), np.flatnonzero(second.alive)
-            chosen = pairing(
-                resemblance(r[np.ix_(rows, columns)], left_odd=first.odd, right_odd=second.odd)
-            )
+            chosen = pairing(resemblance(r[np.ix_(rows, columns)], left_odd=first.odd, right_odd=second.odd))
             found[left, right] = _alignment(r, rows[chosen[0]], columns[chosen[1]])
         return found
 
@@ -197,26 +197,22 @@ def _through_universe(networks: Sequence[Activations]) -> Alignments:
             np.where(networks[right].alive, placed.slots[right], -1),
             return_indices=True,
         )
-        kept = placed.slots[left][rows] >= 0
-        sign = placed.signs[left][rows[kept]] * placed.signs[right][columns[kept]]
-        found[left, right] = _alignment(
-            standard[left].T @ standard[right], rows[kept], columns[kept], sign=sign
-        )
+        r = standard[left].T @ standard[right]
+        sign = placed.signs[left][rows] * placed.signs[right][columns]
+        # Two units may share a slot for the sake of the others, without being alike.
+        kept = r[rows, columns] * sign > 0.0
+        found[left, right] = _alignment(r, rows[kept], columns[kept])
     return found
 
 
 def _alignment(
     r: Float[np.ndarray, "left right"],
-    rows: Int[np.ndarray, "pairs"],
-    columns: Int[np.ndarray, "pairs"],
-    *,
-    sign: Int[np.ndarray, "pairs"] | None = None,
+    rows: Int[np.ndarray, " pairs"],
+    columns: Int[np.ndarray, " pairs"],
 ) -> Alignment:
-    partner, signs = np.full(len(r), -1), np.ones(len(r), dtype=np.int64)
-    values = np.zeros(len(r))
+    partner, values = np.full(len(r), -1), np.zeros(len(r))
     partner[rows], values[rows] = columns, np.clip(r[rows, columns], -1.0, 1.0)
-    signs[rows] = np.where(values[rows] < 0.0, -1, 1) if sign is None else sign
-    return Alignment(partner, signs, values)
+    return Alignment(partner, np.where(values < 0.0, -1, 1), values)
 
 
 def _same_samples(networks: Sequence[Activations]) -> None:

@@ -48,10 +48,9 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE matches (
         level TEXT NOT NULL, left_network TEXT NOT NULL, left_layer TEXT NOT NULL, left_unit INTEGER NOT NULL,
         right_network TEXT NOT NULL, right_layer TEXT NOT NULL, right_unit INTEGER NOT NULL,
-        r DOUBLE, mutual BOOLEAN, p DOUBLE, q DOUBLE);
+        r DOUBLE, p DOUBLE, q DOUBLE);
     CREATE TABLE nulls (
-        level TEXT NOT NULL, null_name TEXT NOT NULL, matches BIGINT, median_r DOUBLE, r95 DOUBLE,
-        features BIGINT, features_median DOUBLE);
+        level TEXT NOT NULL, null_name TEXT NOT NULL, matches BIGINT, median_r DOUBLE, r95 DOUBLE);
     CREATE TABLE features (
         feature TEXT NOT NULL, number INTEGER NOT NULL, level TEXT NOT NULL, role TEXT NOT NULL, name TEXT,
         unit TEXT, members INTEGER NOT NULL, networks INTEGER NOT NULL, lineages INTEGER NOT NULL,
@@ -192,6 +191,26 @@ class Catalogue:
     def query(self, sql: str) -> Rows:
         """Answer a question in SQL. Raises BadInput where the database does not understand it."""
         return self._asked(sql)
+
+    def count_matches(self, q: float) -> list[dict[str, Any]]:
+        """Count the matches of each level and those at or below q, with median |r| and the highest null's."""
+        return self._rows(
+            """
+            SELECT level, count(*) AS matches, count(*) FILTER (q <= ?) AS significant,
+                median(abs(r)) AS median_r, (SELECT max(nulls.median_r) FROM nulls WHERE nulls.level = matches.level)
+                AS null_r
+            FROM matches GROUP BY level ORDER BY level
+            """,
+            [q],
+        ).dicts()
+
+    def equations_of_outputs(self) -> list[str]:
+        """Name the equations of outputs, in order."""
+        rows = self._rows(
+            "SELECT equation FROM equations JOIN features USING (feature) WHERE role = 'output' ORDER BY equations.number",
+            [],
+        ).rows
+        return [str(row[0]) for row in rows]
 
     def select(self, table: str, **subject: str) -> list[dict[str, Any]]:
         """Give the rows of one table about one subject, as dictionaries."""

@@ -9,12 +9,9 @@ from itertools import groupby
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-from ..zoo.errors import BadInput
-from .similarity import centred_gram
+from .similarity import cka_table
 
 ROUNDS = 10
-# Resemblance of layers is told well by a few hundred samples, and all of them would cost their square.
-SAMPLES = 512
 
 Place = tuple[int, int]
 
@@ -62,9 +59,7 @@ def _split(networks: Sequence[Sequence[RecordedLayer]], role: str) -> dict[tuple
         for position, layer in enumerate(layers):
             if layer.role == role:
                 found.setdefault((layer.kind, layer.grid), []).append((network, position))
-    return {
-        (min(position for _, position in places), *kind): places for kind, places in found.items()
-    }
+    return {(min(position for _, position in places), *kind): places for kind, places in found.items()}
 
 
 def _groups(networks: Sequence[Sequence[RecordedLayer]], role: str) -> list[list[Place]]:
@@ -99,37 +94,17 @@ def _level(name: str, networks: Sequence[Sequence[RecordedLayer]], places: tuple
 def _resemblances(
     networks: Sequence[Sequence[RecordedLayer]], group: list[Place]
 ) -> dict[tuple[Place, Place], float]:
-    """Take CKA between every two layers, from normalised Gram matrices that are made once a layer."""
-    layers = [networks[network][position].values for network, position in group]
-    samples = {len(values) for values in layers}
-    if len(samples) > 1:
-        raise BadInput(
-            f"layers of one kind have {sorted(samples)} samples", hint="record all networks on the same probe"
-        )
-    total = samples.pop()
-    rows = np.unique(np.linspace(0, total - 1, min(SAMPLES, total)).astype(int))
-    table = np.stack([_direction(values[rows]) for values in layers])
-    products = table @ table.T
+    """Take CKA between every two layers of a group."""
+    table = cka_table([networks[network][position].values for network, position in group])
     return {
-        (first, second): float(products[i, j])
-        for i, first in enumerate(group)
-        for j, second in enumerate(group)
+        (first, second): float(table[i, j]) for i, first in enumerate(group) for j, second in enumerate(group)
     }
-
-
-def _direction(values: Num[np.ndarray, "samples units"]) -> Float[np.ndarray, "pairs"]:
-    gram = centred_gram(values)
-    flat = gram[np.triu_indices(len(gram), k=1)]
-    length = float(np.linalg.norm(flat))
-    return (flat / length if length > 0.0 else flat).astype(np.float32)
 
 
 def _lay(stacks: list[list[Place]], cka: Mapping[tuple[Place, Place], float]) -> dict[Place, int]:
     """Lay every stack of layers along the deepest ones."""
     depth = max(map(len, stacks))
-    assigned = {
-        place: level for stack in stacks if len(stack) == depth for level, place in enumerate(stack)
-    }
+    assigned = {place: level for stack in stacks if len(stack) == depth for level, place in enumerate(stack)}
     for _ in range(ROUNDS):
         before = dict(assigned)
         for stack in stacks:
@@ -151,7 +126,7 @@ def _scores(
     ]
 
 
-def _increasing_path(scores: Float[np.ndarray, "layers levels"]) -> Int[np.ndarray, "layers"]:
+def _increasing_path(scores: Float[np.ndarray, "layers levels"]) -> Int[np.ndarray, " layers"]:
     """Choose strictly increasing levels for the layers so that the sum of scores is largest."""
     layers, levels = scores.shape
     best = np.full((layers + 1, levels + 1), -np.inf)

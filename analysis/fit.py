@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import least_squares
 
 from .compiled import compile_expression
 from .expression import Apply, Constant, Expression, complexity, constants, evaluate, with_constants
+from .least_squares import levenberg_marquardt
 from .simplify import simplify
 
 Columns = Mapping[str, Float[np.ndarray, " samples"]]
 Loss = Callable[[Expression, float], float]
+
+DIGITS = 9
+"""Digits that a fit keeps. The last bits of a sum depend on where in memory its terms lie; rounding them
+off keeps the same settings giving the same equations."""
 
 START = 1.0001
 """Where a new free factor starts: next to 1, which would be structure."""
@@ -66,8 +69,7 @@ def fit(
     def residuals(theta: Float[np.ndarray, " free"]) -> Float[np.ndarray, " samples"]:
         full = start.copy()
         full[chosen] = theta * scale
-        out = compiled(full, inputs) - values
-        return np.where(np.isfinite(out), out, 1e6 * (1.0 + np.abs(values).max()))
+        return compiled(full, inputs) - values
 
     def jacobian(theta: Float[np.ndarray, " free"]) -> Float[np.ndarray, "samples free"]:
         full = start.copy()
@@ -75,27 +77,31 @@ def fit(
         slopes = compiled.values_and_jacobian(full, inputs)[1][:, chosen] * scale
         return np.where(np.isfinite(slopes), slopes, 0.0)
 
-    solution = least_squares(residuals, start[chosen] / scale, jac=jacobian, method="lm", max_nfev=steps)
     fitted = start.copy()
-    fitted[chosen] = solution.x * scale
+    fitted[chosen] = scale * levenberg_marquardt(residuals, jacobian, start[chosen] / scale, steps=steps)
     after = _rms(compiled(fitted, inputs) - values)
     if not after < error or not np.isfinite(fitted).all():
         return Fit(expression, error)
-    return Fit(with_constants(expression, _never_simple(fitted, chosen).tolist()), after)
-
-
-def _never_simple(values: Float[np.ndarray, " constants"], chosen: list[int]) -> Float[np.ndarray, " constants"]:
-    """Keep free what was fitted: an estimate that happens to be simple moves by one part in 1e12."""
     for place in chosen:
-        if is_simple(float(values[place])):
-            values[place] = values[place] * (1 + 1e-12) if values[place] else 1e-300
-    return values
+        fitted[place] = _settled(float(fitted[place]))
+    return Fit(with_constants(expression, fitted.tolist()), after)
+
+
+def _settled(value: float) -> float:
+    """Round to DIGITS; an estimate that happens to be simple moves by so little that it stays free."""
+    rounded = float(f"{value:.{DIGITS}g}")
+    return loose(rounded) if is_simple(rounded) else rounded
+
+
+def loose(value: float) -> float:
+    """Move a simple number by so little that it counts as free."""
+    return value * (1 + 1e-9) if value else 1e-300
 
 
 def _rms(residuals: Float[np.ndarray, " samples"]) -> float:
     with np.errstate(over="ignore", invalid="ignore"):
         error = float(np.sqrt(np.mean(np.square(residuals))))
-    return error if np.isfinite(error) else float("inf")
+    return float(f"{error:.{DIGITS}g}") if np.isfinite(error) else float("inf")
 
 
 def condense(expression: Expression, columns: Columns, values: Float[np.ndarray, " samples"]) -> Fit:
@@ -129,8 +135,10 @@ def prune(
         for shorter in (edits or _shorter)(current.expression):
             trial = fit(simplify(shorter), columns, values)
             score = loss(trial.expression, trial.error)
-            if np.isfinite(trial.error) and score < best and complexity(trial.expression) < complexity(
-                current.expression
+            if (
+                np.isfinite(trial.error)
+                and score < best
+                and complexity(trial.expression) < complexity(current.expression)
             ):
                 current, best, improved = trial, score, True
                 break
@@ -182,17 +190,17 @@ def _hoisted(expression: Expression) -> Iterator[Expression]:
             yield Apply(expression.function, (*before, shorter, *after))
 
 
-def simple_near(value: float, error: float) -> float | None:
+def simple_near(value: float, error: float, *, chance: float = 0.05) -> float | None:
     """Name the simple value that a fitted number means, if that is no accident.
 
     It must lie within three standard errors, and the window of three standard errors must be so narrow
-    that it would hold a value as simple by chance less than one time in ten.
+    that it would hold a value as simple with a probability below `chance` if it lay anywhere.
     """
-    for denominator in (1, 2, 3, 4):
+    for denominator, values_per_unit in ((1, 1), (2, 2), (3, 4), (4, 6)):
         nearest = round(value * denominator) / denominator
-        if nearest == 0 or abs(Fraction(nearest).limit_denominator(4).numerator) > 24:
+        if nearest == 0 or not is_simple(nearest):
             continue
-        if abs(value - nearest) <= 3 * error and 6 * error * denominator < 0.1:
+        if abs(value - nearest) <= 3 * error and 6 * error * values_per_unit < chance:
             return nearest
     return None
 

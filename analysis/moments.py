@@ -11,27 +11,35 @@ from jaxtyping import Bool, Float, Num
 
 from ..zoo.errors import BadInput
 
-# Deviations below this share of a unit's mean are float32 rounding, not variation.
-ROUNDING = 4.0 * float(np.finfo(np.float32).eps)
+# Deviations below this many last digits of a unit's mean are rounding, not variation.
+ROUNDING = 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """Count, mean and sum of squared deviations of every unit seen so far."""
+    """Count, mean and sum of squared deviations of every unit seen so far.
+
+    digit: the relative rounding error of the numbers that came in.
+    """
 
     count: int
-    mean: Float[np.ndarray, "units"]
-    squares: Float[np.ndarray, "units"]
+    mean: Float[np.ndarray, " units"]
+    squares: Float[np.ndarray, " units"]
+    digit: float
 
     @property
-    def variance(self) -> Float[np.ndarray, "units"]:
+    def variance(self) -> Float[np.ndarray, " units"]:
         """Give the population variance; NaN or infinite where a unit gave such values."""
-        return self.squares / max(self.count, 1)
+        variance: Float[np.ndarray, " units"] = self.squares / max(self.count, 1)
+        return variance
 
     @property
-    def alive(self) -> Bool[np.ndarray, "units"]:
-        """Mark the units that vary by more than float32 rounding and are finite throughout."""
-        return _varies(self.mean, self.squares, self.count)
+    def alive(self) -> Bool[np.ndarray, " units"]:
+        """Mark the units that vary by more than rounding and are finite throughout."""
+        deviation = np.sqrt(self.variance)
+        alive: Bool[np.ndarray, " units"] = deviation > ROUNDING * self.digit * np.abs(self.mean)
+        alive &= np.isfinite(deviation)
+        return alive
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +62,7 @@ class CrossMoments:
 def measure(batch: Num[np.ndarray, "samples units"]) -> Moments:
     """Take the moments of one batch, in two passes."""
     mean, centred = _centre(batch)
-    return Moments(len(batch), mean, np.sum(centred * centred, axis=0))
+    return Moments(len(batch), mean, np.sum(centred * centred, axis=0), _digit(batch))
 
 
 def merge(first: Moments, second: Moments) -> Moments:
@@ -64,7 +72,8 @@ def merge(first: Moments, second: Moments) -> Moments:
     shift = _shift(first, second)
     weight = first.count * second.count / max(count, 1)
     mean = first.mean + shift * (second.count / max(count, 1))
-    return Moments(count, mean, first.squares + second.squares + shift * shift * weight)
+    squares = first.squares + second.squares + shift * shift * weight
+    return Moments(count, mean, squares, max(first.digit, second.digit))
 
 
 def update(moments: Moments, batch: Num[np.ndarray, "samples units"]) -> Moments:
@@ -72,7 +81,7 @@ def update(moments: Moments, batch: Num[np.ndarray, "samples units"]) -> Moments
     return merge(moments, measure(batch))
 
 
-def gather(batches: Iterable[Num[np.ndarray, "samples units"]]) -> Moments:
+def gather(batches: Iterable[Num[np.ndarray, "_samples units"]]) -> Moments:
     """Take the moments of all batches; raise BadInput when there is none."""
     return reduce(merge, _some(map(measure, batches)))
 
@@ -83,8 +92,8 @@ def measure_pair(
     """Take the moments of two layers and the products between them over one batch."""
     (left_mean, left_centred), (right_mean, right_centred) = _centre(left), _centre(right)
     return CrossMoments(
-        Moments(len(left), left_mean, np.sum(left_centred**2, axis=0)),
-        Moments(len(right), right_mean, np.sum(right_centred**2, axis=0)),
+        Moments(len(left), left_mean, np.sum(left_centred**2, axis=0), _digit(left)),
+        Moments(len(right), right_mean, np.sum(right_centred**2, axis=0), _digit(right)),
         _finite(left_centred).T @ _finite(right_centred),
     )
 
@@ -106,29 +115,27 @@ def update_pair(
 
 def _centre(
     batch: Num[np.ndarray, "samples units"],
-) -> tuple[Float[np.ndarray, "units"], Float[np.ndarray, "samples units"]]:
+) -> tuple[Float[np.ndarray, " units"], Float[np.ndarray, "samples units"]]:
     if not len(batch):
         raise BadInput("a batch without samples has no moments", hint="leave empty batches out")
     values = np.asarray(batch, dtype=np.float64)
     # A unit with one NaN or infinity is dead as a whole: NaN says so and travels without warnings.
     values = np.where(np.isfinite(values).all(axis=0), values, np.nan)
-    mean = values.mean(axis=0)
+    mean: Float[np.ndarray, " units"] = values.mean(axis=0)
     return mean, values - mean
 
 
 def _finite(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.where(np.isfinite(values), values, 0.0)
 
 
-def _shift(first: Moments, second: Moments) -> Float[np.ndarray, "units"]:
-    return second.mean - first.mean
+def _shift(first: Moments, second: Moments) -> Float[np.ndarray, " units"]:
+    shift: Float[np.ndarray, " units"] = second.mean - first.mean
+    return shift
 
 
-def _varies(
-    mean: Float[np.ndarray, "units"], squares: Float[np.ndarray, "units"], count: int
-) -> Bool[np.ndarray, "units"]:
-    deviation = np.sqrt(squares / max(count, 1))
-    return np.isfinite(deviation) & (deviation > 0.0) & (deviation > ROUNDING * np.abs(mean))
+def _digit(batch: Num[np.ndarray, "samples units"]) -> float:
+    return float(np.finfo(batch.dtype).eps) if np.issubdtype(batch.dtype, np.floating) else 0.0
 
 
 def _same_units(first: Moments, second: Moments) -> None:

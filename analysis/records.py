@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from ..zoo.errors import BadInput, NotFound
 from .catalogue import Catalogue
@@ -28,6 +29,24 @@ def equations(study: Study) -> tuple[EquationRecord, ...]:
     with study.reading() as catalogue:
         rows = catalogue.list("equations").dicts()
         return tuple(_record(catalogue, row["equation"]) for row in rows)
+
+
+def features(study: Study, *, where: str | None = None) -> list[dict[str, Any]]:
+    """List the features as dictionaries, those that meet a condition in SQL. Raises BadInput for a bad one."""
+    with study.reading() as catalogue:
+        return catalogue.list("features", where=where).dicts()
+
+
+def networks(study: Study, *, where: str | None = None) -> list[dict[str, Any]]:
+    """List the networks as dictionaries, refused ones with the reason. Raises BadInput for a bad condition."""
+    with study.reading() as catalogue:
+        return catalogue.list("networks", where=where).dicts()
+
+
+def query(study: Study, sql: str) -> list[dict[str, Any]]:
+    """Ask the catalogue in SQL, read-only. Raises BadInput where the database does not understand it."""
+    with study.reading() as catalogue:
+        return catalogue.query(sql).dicts()
 
 
 def export_equations(study: Study, path: Path, *, format: str | None = None) -> int:

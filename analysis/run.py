@@ -13,8 +13,12 @@ from .stage_cluster import cluster as _cluster
 from .stage_distil import distil_features
 from .stage_ingest import ingest as _ingest
 from .stage_ingest import sources
+from .stage_plot import plot
 from .stage_probe import probe as _probe
 from .study import Study, open_study
+
+DRAWN = 12
+"""Of so many outputs `run` draws fronts and agreements by itself; `plot` draws those of all equations."""
 
 
 def _opened(study: Study | str | Path) -> Study:
@@ -22,13 +26,16 @@ def _opened(study: Study | str | Path) -> Study:
 
 
 def run(study: Study | str | Path) -> Study:
-    """Do everything, from checkpoints to equations; what was done before is kept.
+    """Do everything, from checkpoints to equations and pictures; what was done before is kept.
 
     Takes a study, a zoo.toml or its folder. Raises BadInput where nothing can go on, CatalogueLocked where
     another process writes, Stopped where the study was asked to stop.
     """
     opened = _opened(study)
     distil_features(opened)
+    with opened.reading() as catalogue:
+        outputs = catalogue.equations_of_outputs()
+    plot(opened, equations=outputs[:DRAWN])
     return opened
 
 
@@ -87,7 +94,8 @@ def refusals(study: Study) -> tuple[str, ...]:
     with study.reading() as catalogue:
         rows = catalogue.select("networks", status="refused")
     return tuple(
-        f"refused: {row['file']} {row['message']} [{row['code']}]" + (f"; hint: {row['hint']}" if row["hint"] else "")
+        f"refused: {row['file']} {row['message']} [{row['code']}]"
+        + (f"; hint: {row['hint']}" if row["hint"] else "")
         for row in rows
     )
 
@@ -142,7 +150,9 @@ def _clustered(study: Study, catalogue: Catalogue) -> list[str]:
 
 
 def _distilled(study: Study, catalogue: Catalogue) -> list[str]:
-    equations = sorted(catalogue.select("equations"), key=lambda row: (row["status"] != "equation", row["number"]))
+    equations = sorted(
+        catalogue.select("equations"), key=lambda row: (row["status"] != "equation", row["number"])
+    )
     lines = [line for row in equations for line in law_lines(catalogue, row, whole=len(equations) <= 3)]
     if equations and all(row["status"] == "no_equation" for row in equations):
         lines.insert(0, "no law: no equation predicts a left-out network as well as the other networks do")
@@ -152,14 +162,16 @@ def _distilled(study: Study, catalogue: Catalogue) -> list[str]:
 def _after(study: Study) -> list[str]:
     at = _zoo_option(study)
     return [
-        f"catalogue: {study.catalogue_path}",
-        f"next: consilience show E1{at} · consilience features{at} · consilience plot{at} · "
-        f"consilience export laws.md{at}",
+        f"pictures: {_short(study.project / 'plots')}",
+        f"catalogue: {_short(study.catalogue_path)}",
+        f"next: consilience show E1{at}",
+        f"      consilience features{at}",
+        f"      consilience export laws.md{at}",
     ]
 
 
 def _next(study: Study, verb: str) -> str:
-    return f"next: consilience {verb} {study.path}"
+    return f"next: consilience {verb} {_short(study.path)}"
 
 
 def _zoo_option(study: Study) -> str:

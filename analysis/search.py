@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import platform
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -26,9 +29,10 @@ LENGTH = 25
 """Longest equation searched for, in nodes of the engine's own trees."""
 
 ALPHABETS = (("sqrt", "square"), ("sqrt", "square", "exp", "log"), ("square", "sin", "cos", "exp"))
-"""Functions beside + - * / that successive restarts may use: small alphabets search deeper."""
+"""Functions beside + - * / that restarts use in turn: small alphabets search deeper."""
 
 
+@runtime_checkable
 class Search(Protocol):
     """Find expressions that fit the values, of many complexities, with the same seed the same ones."""
 
@@ -167,4 +171,53 @@ def _pysr_class() -> Callable[..., Any]:
     return module.PySRRegressor  # type: ignore[no-any-return]
 
 
-ENGINES: dict[str, Search] = {"operon": operon, "pysr": pysr}
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A search, and whether several of them may run in threads beside each other."""
+
+    search: Search
+    parallel: bool
+
+
+ENGINES: dict[str, Engine] = {"operon": Engine(operon, True), "pysr": Engine(pysr, False)}
+
+
+def restart(
+    engine: Engine,
+    columns: Columns,
+    values: Float[np.ndarray, " samples"],
+    *,
+    restarts: int,
+    evaluations: int,
+    seed: int,
+) -> Iterator[list[Expression]]:
+    """Search again and again, each time with the next alphabet and seed; results come in their order.
+
+    While one result is looked at the next searches run already, as many as there are processors. What
+    comes out does not depend on how many that is; to stop early, close the iterator.
+    """
+    ahead = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    executor = ThreadPoolExecutor(ahead if engine.parallel else 1)
+
+    def submit(number: int) -> Future[list[Expression]]:
+        return executor.submit(
+            engine.search,
+            columns,
+            values,
+            alphabet=ALPHABETS[number % len(ALPHABETS)],
+            evaluations=evaluations,
+            seed=seed * 1000 + number,
+        )
+
+    try:
+        waiting = [submit(number) for number in range(min(ahead, restarts))] if engine.parallel else []
+        for number in range(restarts):
+            if engine.parallel:
+                result = waiting.pop(0).result()
+                if number + ahead < restarts:
+                    waiting.append(submit(number + ahead))
+            else:
+                result = submit(number).result()
+            yield result
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)

@@ -11,6 +11,7 @@ from ..zoo.errors import NotFound
 from .catalogue import Catalogue
 from .parsing import parse
 from .printing import to_text
+from .study import Study
 
 Row = Mapping[str, Any]
 DIGITS = 5
@@ -29,6 +30,12 @@ def show(catalogue: Catalogue, identifier: str) -> tuple[str, ...]:
         f"the catalogue has no {identifier!r}",
         hint="consilience networks, features and equations list what there is (add -q for names only)",
     )
+
+
+def describe(study: Study, identifier: str) -> str:
+    """Describe a network, feature or equation of a study. Raises what `show` raises."""
+    with study.reading() as catalogue:
+        return "\n".join(show(catalogue, identifier))
 
 
 def law_lines(catalogue: Catalogue, equation: Row, *, whole: bool) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from ..zoo.errors import BadInput
 from .moments import measure
 
 BLOCK = 1024
+# Likeness of whole layers is told well by a few hundred samples, and all of them would cost their square.
+TABLE_SAMPLES = 512
 FEWEST_SAMPLES = 4  # the unbiased estimator of HSIC divides by n - 3
 
 
@@ -25,7 +28,7 @@ class Activations:
     values: Num[np.ndarray, "samples units"]
     odd: bool
     lineage: str
-    alive: Bool[np.ndarray, "units"]
+    alive: Bool[np.ndarray, " units"]
 
 
 def activations(
@@ -33,7 +36,7 @@ def activations(
     *,
     odd: bool = False,
     lineage: str,
-    alive: Bool[np.ndarray, "units"] | None = None,
+    alive: Bool[np.ndarray, " units"] | None = None,
 ) -> Activations:
     """Describe a layer's activations, marking dead units unless the caller knows them already.
 
@@ -49,7 +52,7 @@ def activations(
 
 
 def standardise(
-    layer: Num[np.ndarray, "samples units"], *, alive: Bool[np.ndarray, "units"] | None = None
+    layer: Num[np.ndarray, "samples units"], *, alive: Bool[np.ndarray, " units"] | None = None
 ) -> Float[np.ndarray, "samples units"]:
     """Centre every unit and scale it to length one, so that products are correlations; dead units give 0."""
     moments = measure(layer)
@@ -60,7 +63,7 @@ def standardise(
 
 
 def correlate(
-    left: Num[np.ndarray, "samples left"], right: Num[np.ndarray, "samples right"]
+    left: Num[np.ndarray, "samples left"], right: Num[np.ndarray, "_samples right"]
 ) -> Float[np.ndarray, "left right"]:
     """Correlate every left unit with every right unit over the same samples.
 
@@ -68,25 +71,24 @@ def correlate(
     """
     _same_samples(left, right)
     reference = standardise(right)
-    blocks = [
-        standardise(left[:, start : start + BLOCK]).T @ reference
-        for start in range(0, max(left.shape[1], 1), BLOCK)
-    ]
-    return np.clip(np.concatenate(blocks), -1.0, 1.0)
+    r = np.empty((left.shape[1], right.shape[1]))
+    for start in range(0, left.shape[1], BLOCK):
+        r[start : start + BLOCK] = standardise(left[:, start : start + BLOCK]).T @ reference
+    return np.clip(r, -1.0, 1.0)
 
 
 def resemblance(
     r: Float[np.ndarray, "left right"],
     *,
-    left_odd: Bool[np.ndarray, "left"] | bool,
-    right_odd: Bool[np.ndarray, "right"] | bool,
+    left_odd: Bool[np.ndarray, " left"] | bool,
+    right_odd: Bool[np.ndarray, " right"] | bool,
 ) -> Float[np.ndarray, "left right"]:
     """Drop the sign of r where one of the two units may be flipped, keep it elsewhere."""
     either = np.asarray(left_odd).reshape(-1, 1) | np.asarray(right_odd).reshape(1, -1)
     return np.where(either, np.abs(r), r)
 
 
-def cka(left: Num[np.ndarray, "samples left"], right: Num[np.ndarray, "samples right"]) -> float:
+def cka(left: Num[np.ndarray, "samples left"], right: Num[np.ndarray, "_samples right"]) -> float:
     """Compare two layers by unbiased linear CKA, about 0 for unrelated ones and 1 for the same.
 
     HSIC of Song et al. 2012 (equation 5), CKA of Kornblith et al. 2019 in the unbiased form of Nguyen
@@ -111,7 +113,7 @@ def centred_gram(layer: Num[np.ndarray, "samples units"]) -> Float[np.ndarray, "
     """
     centred = _centred(layer)
     n = len(centred)
-    gram = centred @ centred.T
+    gram: Float[np.ndarray, "samples samples"] = centred @ centred.T
     np.fill_diagonal(gram, 0.0)
     rows = gram.sum(axis=0) / (n - 2)
     gram += rows.sum() / (n - 1) - rows[:, None] - rows
@@ -119,7 +121,9 @@ def centred_gram(layer: Num[np.ndarray, "samples units"]) -> Float[np.ndarray, "
     return gram
 
 
-def _feature_hsic(left: Float[np.ndarray, "samples left"], right: Float[np.ndarray, "samples right"]) -> float:
+def _feature_hsic(
+    left: Float[np.ndarray, "samples left"], right: Float[np.ndarray, "samples right"]
+) -> float:
     # n(n-3) HSIC_1 with centred features: no sample x sample matrix is ever formed.
     n = len(left)
     left_own, right_own = (np.einsum("su,su->s", side, side) for side in (left, right))
@@ -129,20 +133,43 @@ def _feature_hsic(left: Float[np.ndarray, "samples left"], right: Float[np.ndarr
     return float(trace + total - 2.0 / (n - 2) * (left_own @ right_own))
 
 
-def _centred(layer: Num[np.ndarray, "samples units"]) -> Float[np.ndarray, "samples units"]:
+def _centred(layer: Num[np.ndarray, "samples units"]) -> Float[np.ndarray, "samples live"]:
     if len(layer) < FEWEST_SAMPLES:
         raise BadInput(
             f"{len(layer)} samples are too few for CKA", hint=f"give at least {FEWEST_SAMPLES} samples"
         )
     moments = measure(layer)
     live = moments.alive
-    centred: Float[np.ndarray, "samples units"] = layer[:, live].astype(np.float64) - moments.mean[live]
+    centred: Float[np.ndarray, "samples live"] = layer[:, live].astype(np.float64) - moments.mean[live]
     return centred
 
 
-def _same_samples(left: Num[np.ndarray, "samples left"], right: Num[np.ndarray, "other right"]) -> None:
+def _same_samples(left: Num[np.ndarray, "some left"], right: Num[np.ndarray, "others right"]) -> None:
     if len(left) != len(right):
         raise BadInput(
             f"{len(left)} samples on one side, {len(right)} on the other",
             hint="record both layers on the same probe",
         )
+
+
+def cka_table(layers: Sequence[Num[np.ndarray, "samples _units"]]) -> Float[np.ndarray, "layers layers"]:
+    """Compare every two layers by unbiased linear CKA on at most 512 evenly spaced samples.
+
+    Gram matrices are made once a layer. Raises BadInput when the layers were recorded on different samples.
+    """
+    samples = {len(values) for values in layers}
+    if len(samples) > 1:
+        raise BadInput(
+            f"layers of one kind have {sorted(samples)} samples", hint="record all networks on the same probe"
+        )
+    total = samples.pop() if samples else 0
+    rows = np.unique(np.linspace(0, total - 1, min(TABLE_SAMPLES, total)).astype(int))
+    directions = np.stack([_direction(values[rows]) for values in layers])
+    return np.asarray(directions @ directions.T, dtype=np.float64)
+
+
+def _direction(values: Num[np.ndarray, "samples units"]) -> Float[np.ndarray, " pairs"]:
+    gram = centred_gram(values)
+    flat = gram[np.triu_indices(len(gram), k=1)]
+    length = float(np.linalg.norm(flat))
+    return (flat / length if length > 0.0 else flat).astype(np.float32)

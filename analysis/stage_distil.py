@@ -6,17 +6,20 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from ..zoo.errors import BadInput, NotFound
+from ..zoo.manifest import DistilTable
 from ..zoo.network import record
 from ..zoo.store import content_key, write_atomically
 from .consensus import consensus, disagreement, relevance
-from .distil import Candidate, Distillation, Sample, Target, distil
+from .distil import Distillation, distil
 from .expression import evaluate, variables
+from .judge import Candidate, Sample, Target
 from .parsing import parse
 from .search import ENGINES
 from .stage_cluster import Feature, cluster
@@ -66,11 +69,11 @@ def distil_features(study: Study, *, only: Sequence[str] = ()) -> tuple[str, ...
     What was distilled before with the same networks, probe and settings is kept. Returns the identifiers of
     the equations. Raises NotFound for a feature that is not there and BadInput for an unknown variable.
     """
-    features, observed = cluster(study)
-    networks = {seen.network.name: seen for seen in observed}
-    chosen = _choose(study, features, only)
+    found = cluster(study)
+    networks = {seen.network.name: seen for seen in found.observed}
+    chosen = _choose(study, found.features, only)
     for feature in study.each("distil", chosen, name=lambda feature: f"{feature.id} {feature.name}".strip()):
-        _distil(study, Witness(study, feature, networks))
+        _distil(study, Witness(study, feature, networks), asked=bool(only))
     if not only:
         with study.writing() as catalogue:
             kept = [_equation_id(feature) for feature in chosen]
@@ -89,7 +92,9 @@ def _choose(study: Study, features: Sequence[Feature], only: Sequence[str]) -> l
             raise NotFound(f"no feature {missing[0]!r}", hint="consilience features lists them")
         return [known[name] for name in only]
     settings = study.manifest.distil
-    outputs = [f for f in features if f.role == "output" and (settings.outputs is None or f.name in settings.outputs)]
+    outputs = [
+        f for f in features if f.role == "output" and (settings.outputs is None or f.name in settings.outputs)
+    ]
     hidden = [f for f in features if f.role == "hidden" and f.above_null and f.grid == 1]
     return outputs + hidden[: settings.features]
 
@@ -98,27 +103,60 @@ def _equation_id(feature: Feature) -> str:
     return f"E{feature.number}"
 
 
-def _distil(study: Study, witness: Witness) -> None:
-    feature, settings = witness.feature, study.manifest.distil
+def _distil(study: Study, witness: Witness, *, asked: bool) -> None:
+    """Distil one feature, or take what is kept; a result of the full budget stands for one of the quick."""
+    feature = witness.feature
     if feature.grid > 1:
         raise BadInput(
             f"{feature.id} is a map over places, which the probe's variables do not describe",
             hint="distil outputs and dense features",
         )
-    options = settings.model_dump(mode="json", exclude={"features", "outputs"})
-    members = [(witness.networks[m.network].key, m.layer, m.unit, m.sign) for m in feature.members]
-    table = study.manifest.probe.model_dump(mode="json")
-    key = content_key(VERSION, members, feature.role, study.probe.key, table, options, study.manifest.seed)
-    file = study.store.result_path("distil", key, ".json")
+    whole, quick = study.manifest.distil, _quick(study.manifest.distil)
+    deep = asked or feature.role == "output"
+    key = _key(study, witness, whole)
+    if not deep and not _file(study, key).exists():
+        key = _key(study, witness, quick)
+    file = _file(study, key)
     if not file.exists():
-        result = _work(study, witness)
+        result = _work(study, witness, whole if deep else quick)
         with write_atomically(file) as temporary:
             temporary.write_text(json.dumps(result, allow_nan=True))
     _index(study, feature, key, json.loads(file.read_text()))
 
 
-def _work(study: Study, witness: Witness) -> dict[str, Any]:
-    settings, seed, draw = study.manifest.distil, study.manifest.seed, study.probe.draw
+def _quick(settings: DistilTable) -> DistilTable:
+    """Shrink the budget for hidden features that nobody asked for by name: there may be many of them."""
+    return settings.model_copy(
+        update={
+            "restarts": max(1, settings.restarts // 3),
+            "evaluations": max(1000, settings.evaluations // 4),
+        }
+    )
+
+
+def _key(study: Study, witness: Witness, settings: DistilTable) -> str:
+    feature = witness.feature
+    members = [(witness.networks[m.network].key, m.layer, m.unit, m.sign) for m in feature.members]
+    return content_key(
+        VERSION,
+        [
+            (*member, witness.networks[m.network].network.lineage)
+            for member, m in zip(members, feature.members, strict=True)
+        ],
+        feature.role,
+        study.probe.key,
+        study.manifest.probe.model_dump(mode="json"),
+        settings.model_dump(mode="json", exclude={"features", "outputs"}),
+        study.manifest.seed,
+    )
+
+
+def _file(study: Study, key: str) -> Path:
+    return study.store.result_path("distil", key, ".json")
+
+
+def _work(study: Study, witness: Witness, settings: DistilTable) -> dict[str, Any]:
+    seed, draw = study.manifest.seed, study.probe.draw
     fitting, held_out = _two_samples(study)
     outside = study.probe.draw_outside(settings.samples, seed=seed + 3)
     effects = _relevance(study, witness, draw(settings.samples, seed=seed + 4))
@@ -158,7 +196,9 @@ def _two_samples(
     return rows[:half], rows[half:]
 
 
-def coordinates(study: Study, rows: Float[np.ndarray, "samples inputs"]) -> dict[str, Float[np.ndarray, " samples"]]:
+def coordinates(
+    study: Study, rows: Float[np.ndarray, "samples inputs"]
+) -> dict[str, Float[np.ndarray, " samples"]]:
     """Name the columns of rows of the probe, and compute the derived variables."""
     columns = dict(zip((v.name for v in study.probe.variables), rows.T, strict=True))
     derived = {d.name: evaluate(parse(d.formula), columns) for d in study.manifest.probe.derived}
@@ -245,7 +285,11 @@ def _index(study: Study, feature: Feature, key: str, result: Mapping[str, Any]) 
             {
                 "equations": [row],
                 "fronts": [
-                    {"equation": equation, **member, "chosen": member["expression"] == result["chosen"]["expression"]}
+                    {
+                        "equation": equation,
+                        **member,
+                        "chosen": member["expression"] == result["chosen"]["expression"],
+                    }
                     for member in result["front"]
                 ],
                 "constants": [
@@ -259,7 +303,8 @@ def _index(study: Study, feature: Feature, key: str, result: Mapping[str, Any]) 
                     )
                 ],
                 "relevances": [
-                    {"equation": equation, "variable": name, **effect} for name, effect in result["relevance"].items()
+                    {"equation": equation, "variable": name, **effect}
+                    for name, effect in result["relevance"].items()
                 ],
             },
         )

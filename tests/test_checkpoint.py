@@ -218,7 +218,7 @@ def test_cut_in_half_is_said_in_numbers(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "a")
 
 
-def test_what_is_no_file_is_never_waited_for(tmp_path: Path) -> None:
+def test_what_is_no_file_is_never_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe")
     write_torch(tmp_path / "real")
     (tmp_path / "link").symlink_to(tmp_path / "real")
@@ -226,8 +226,9 @@ def test_what_is_no_file_is_never_waited_for(tmp_path: Path) -> None:
     assert refused(tmp_path / "pipe").code == "not-a-file"
     assert refused(tmp_path / "link").code == "symlink"
     assert refused(tmp_path / "none").code == "missing"
+    monkeypatch.chdir(tmp_path)  # names of sockets must be short
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(tmp_path / "s"))
+        server.bind("s")
         assert refused(tmp_path / "s").code == "not-a-file"
 
 
@@ -270,8 +271,9 @@ def test_code_is_never_run(tmp_path: Path, how: str, protocol: int) -> None:
     else:
         torch.save({"w": code}, path, pickle_protocol=protocol, _use_new_zipfile_serialization=how == "zip")
     error = refused(path)
-    assert error.code in ("pickle-code", "truncated", "damaged")
-    if protocol >= 2 or how in ("bare", "npz"):
+    if protocol not in (2, 3) and how in ("zip", "legacy"):  # the others torch's safe reader does not know
+        assert error.code in ("pickle-code", "protocol", "damaged", "unknown-format")
+    else:
         assert error.code == "pickle-code"
     if how != "npz" and error.code == "pickle-code":
         assert str(error).endswith("would run posix.system")
@@ -336,7 +338,7 @@ def sparse() -> torch.Tensor:
         (lambda: torch.zeros(3).expand(4, 3), "view"),
         (lambda: torch.zeros(1).expand(1 << 20, 1 << 20), "view"),
         (lambda: torch.zeros(100).as_strided((4, 5), (0, 1)), "view"),
-        (lambda: torch.zeros(6).as_strided((5, 5), (1, 1))[:2, :2].as_strided((2, 2), (1, 1)), None),
+        (lambda: torch.zeros(6).as_strided((2, 2), (1, 1)), None),
         (sparse, "layout"),
         (lambda: torch.empty(3, device="meta"), "layout"),
         (lambda: torch.zeros(2, dtype=torch.complex64), "dtype"),
@@ -367,6 +369,11 @@ def test_only_plain_tensors_pass(tmp_path: Path, make: Callable[[], torch.Tensor
 def test_only_state_dicts_pass(tmp_path: Path, content: object, code: str) -> None:
     torch.save(content, tmp_path / "a")
     assert refused(tmp_path / "a").code == code
+
+
+def test_a_protocol_that_torch_does_not_know(tmp_path: Path) -> None:
+    torch.save(tensors(), tmp_path / "a", pickle_protocol=4)
+    assert refused(tmp_path / "a").code == "protocol"
 
 
 # Bombs and lies in archives

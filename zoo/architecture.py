@@ -20,7 +20,7 @@ from torch import nn
 from .checkpoint import Checkpoint
 from .errors import Refused
 from .factory import call_factory
-from .network import Network, Scaling, precision, to_module
+from .network import Network, Scaling, precision, predict, to_module
 from .record import Trace, trace
 
 MOST_STEMS = 5
@@ -106,7 +106,9 @@ def build_network(
             f"gives {units} outputs, zoo.toml names {len(outputs)}",
             hint="correct outputs there",
         )
-    return Network(name, digest, lineage, module, found.layers, shape, tuple(outputs), scaling)
+    network = Network(name, digest, lineage, module, found.layers, shape, tuple(outputs), scaling)
+    predict(network, row)  # so that scaling which does not fit is refused here, not in the middle of a run
+    return network
 
 
 def build_mlp(blueprint: Blueprint) -> nn.Module:

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, BinaryIO
+from typing import IO
 
 from .errors import Refused
 
@@ -16,7 +16,7 @@ LARGEST_DIRECTORY = 16 << 20
 _HINT = "get the file again, or save it again as safetensors"
 
 
-def list_archive(file: BinaryIO) -> tuple[zipfile.ZipInfo, ...]:
+def list_archive(file: IO[bytes]) -> tuple[zipfile.ZipInfo, ...]:
     """List the members of a zip archive that two readers cannot read in two ways.
 
     The directory must end the file, sizes must fit in it, names must differ in more than case (torch
@@ -65,7 +65,7 @@ def open_member(archive: zipfile.ZipFile, name: str) -> Iterator[IO[bytes]]:
         raise _damaged("a member cannot be unpacked") from None
 
 
-def _directory_size(file: BinaryIO, size: int) -> int:
+def _directory_size(file: IO[bytes], size: int) -> int:
     """Read the size of the directory from the record that must be the very end of the file."""
     end = max(size - 22, 0)
     record = _read_at(file, end, 22)
@@ -84,7 +84,7 @@ def _directory_size(file: BinaryIO, size: int) -> int:
     return int(length)
 
 
-def _read_at(file: BinaryIO, offset: int, count: int) -> bytes:
+def _read_at(file: IO[bytes], offset: int, count: int) -> bytes:
     file.seek(offset)
     return file.read(count)
 

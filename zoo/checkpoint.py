@@ -9,6 +9,7 @@ What a file is follows from its bytes, never from its name. A file that is set a
     bomb                          small on disk, huge in memory
     view, layout, dtype           tensors that are not plain arrays of stored numbers
     keys, nesting, no-tensors     not a state dict
+    protocol                      a state dict pickled in a way that torch's safe reader does not know
     missing, symlink, not-a-file, unreadable, outside, changed     see store
 """
 
@@ -22,7 +23,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import torch
@@ -113,8 +114,8 @@ READERS: dict[str, Callable[[Path], Checkpoint]] = {
 }
 
 
-def _format_of(file: BinaryIO) -> str:
-    head = file.read(16)
+def _format_of(file: IO[bytes]) -> str:
+    head = file.read(32)
     if not head:
         raise Refused("empty", "is empty", hint=_HINT)
     if head[:4] == b"PK\x03\x04":
@@ -156,7 +157,7 @@ def _archive_format(names: list[str]) -> str:
     raise Refused("unknown-format", "is an archive, but not of weights", hint=_AS_SAFETENSORS)
 
 
-def _rehearse_zip(file: BinaryIO) -> None:
+def _rehearse_zip(file: IO[bytes]) -> None:
     members, size = list_archive(file), os.fstat(file.fileno()).st_size
     refuse_bomb(members, limit=2 * size + SLACK)
     sizes = {member.filename: member.file_size for member in members}
@@ -172,7 +173,7 @@ def _rehearse_zip(file: BinaryIO) -> None:
     _refuse_many_views(rehearsal, size)
 
 
-def _rehearse_legacy(file: BinaryIO) -> None:
+def _rehearse_legacy(file: IO[bytes]) -> None:
     """Go through the five pickles of the old format: magic number, version, system, tensors, storages."""
     size = os.fstat(file.fileno()).st_size
     magic, _, _, rehearsal, keys = [rehearse(file) for _ in range(5)]
@@ -192,7 +193,7 @@ def _refuse_many_views(rehearsal: Rehearsal, size: int) -> None:
         raise Refused("bomb", "shows the same numbers as far too many tensors", hint=_HINT)
 
 
-def _load(file: BinaryIO) -> object:
+def _load(file: IO[bytes]) -> object:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

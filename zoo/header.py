@@ -7,7 +7,7 @@ import os
 import struct
 from collections.abc import Mapping
 from math import prod
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from .errors import Refused
 
@@ -34,7 +34,7 @@ ITEM_BYTES = {
 _HINT = "get the file again, or save it again with safetensors"
 
 
-def read_header(file: BinaryIO) -> Mapping[str, str]:
+def read_header(file: IO[bytes]) -> Mapping[str, str]:
     """Check a safetensors header against the file that it stands in, and return its metadata.
 
     Stricter than the safetensors library: no blank before the brace, no key twice, little padding, and

@@ -1,15 +1,21 @@
-"""Read, check and draft `zoo.toml`: which networks, which probe, how far to go."""
+"""Read and check `zoo.toml`: which networks, which probe, how far to go."""
 
 from __future__ import annotations
 
+import difflib
+import math
+import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import BadManifest
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
@@ -20,6 +26,12 @@ class Part(BaseModel):
     """A table of zoo.toml: immutable, unknown keys refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _unique(names: list[str]) -> None:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"the name {twice[0]!r} stands twice")
 
 
 class ScalingTable(Part):
@@ -65,6 +77,8 @@ class VariableTable(Part):
         """Refuse an empty range."""
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError(f"low {self.low} is not below high {self.high}")
+        if not math.isfinite((self.high or 0.0) - (self.low or 0.0)):
+            raise ValueError("the range is too wide for numbers of double precision")
         return self
 
 
@@ -89,15 +103,19 @@ class ProbeTable(Part):
         """Demand either rows or a full box, and names that are unique."""
         if self.rows is None:
             if not self.variables:
-                raise ValueError("needs [[probe.variables]] with ranges, or rows = \"FILE\"")
+                raise ValueError('needs [[probe.variables]] with ranges, or rows = "FILE"')
             for variable in self.variables:
                 if variable.low is None or variable.high is None:
                     raise ValueError(f"variable {variable.name!r} needs low and high (there are no rows)")
-        names = [part.name for part in (*self.variables, *self.derived)]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"the name {twice[0]!r} stands twice")
+        _unique(self.names)
+        if "pi" in self.names:
+            raise ValueError("no variable can be called 'pi': it is a number")
         return self
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all variables, the inputs' first."""
+        return [*(variable.name for variable in self.variables), *(part.name for part in self.derived)]
 
 
 class AlignTable(Part):
@@ -134,12 +152,12 @@ class Manifest(Part):
     @model_validator(mode="after")
     def consistent(self) -> Manifest:
         """Demand that names used in one table are declared in another."""
-        declared = {part.name for part in (*self.probe.variables, *self.probe.derived)}
-        if self.probe.variables:
-            for name in self.distil.variables:
-                if name not in declared:
-                    raise ValueError(f"distil.variables: {name!r} is not one of {', '.join(sorted(declared))}")
-        outputs = {output.name for output in self.outputs}
+        declared = self.probe.names
+        for name in self.distil.variables if self.probe.variables else ():
+            if name not in declared:
+                raise ValueError(f"distil.variables: {name!r} is not one of {', '.join(declared)}")
+        outputs = [output.name for output in self.outputs]
+        _unique(outputs)
         for table in self.networks:
             for name in table.outputs or ():
                 if name not in outputs:
@@ -157,23 +175,31 @@ def read_manifest(path: Path) -> Manifest:
             content = tomllib.load(file)
     except FileNotFoundError:
         raise BadManifest(f"{path}: no such file", hint="consilience init FOLDER writes one") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadManifest(f"{path}: not TOML: {error}", hint="see consilience init --help") from None
     except OSError as error:
         raise BadManifest(f"{path}: {error.strerror}", hint="give the path of a zoo.toml") from None
+    except RecursionError:
+        raise BadManifest(f"{path}: not TOML: nested too deep", hint="see consilience init --help") from None
+    except ValueError as error:  # no TOML, no UTF-8, a number of thousands of digits
+        raise BadManifest(f"{path}: not TOML: {error}", hint="see consilience init --help") from None
     return check_manifest(content, path=path)
 
 
-def check_manifest(content: dict[str, Any], *, path: Path) -> Manifest:
+def check_manifest(content: Mapping[str, Any], *, path: Path) -> Manifest:
     """Check the content of a zoo.toml. Raises BadManifest for the first thing that is wrong."""
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
-        raise BadManifest(f"{path}: {_first_problem(error)}", hint=_remedy(error)) from None
+        problem = _first(error)
+        raise BadManifest(f"{path}: {_said(problem)}", hint=_remedy(problem)) from None
 
 
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
+def _first(error: ValidationError) -> ErrorDetails:
+    """Choose what to tell first: a key that is misspelt, rather than that the right one is missing."""
+    problems = error.errors()
+    return next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
+
+
+def _said(problem: ErrorDetails) -> str:
     key = _key(problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key"
@@ -182,13 +208,13 @@ def _first_problem(error: ValidationError) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return f"{key}: {message}" if key else message
-    return f"{key}: found {_shown(problem['input'])}, expected: {message.removeprefix('Input should be ')}"
+    expected = message.removeprefix("Input should be ")
+    return f"{key}: found {_shown(problem['input'])}, expected: {expected}"
 
 
-def _remedy(error: ValidationError) -> str:
-    import difflib
-
-    problem = error.errors()[0]
+def _remedy(problem: ErrorDetails) -> str:
+    if problem["type"] == "missing":
+        return f"add {problem['loc'][-1]}; consilience init FOLDER shows how it looks"
     if problem["type"] != "extra_forbidden":
         return "correct that line and run the same command again"
     *tables, wrong = [part for part in problem["loc"] if isinstance(part, str)]
@@ -200,10 +226,7 @@ def _remedy(error: ValidationError) -> str:
 def _fields(tables: Sequence[str]) -> list[str]:
     model: type[BaseModel] = Manifest
     for table in tables:
-        nested = [kind for kind in _models(model.model_fields[table].annotation)]
-        if not nested:
-            return []
-        model = nested[0]
+        (model,) = _models(model.model_fields[table].annotation)
     return list(model.model_fields)
 
 
@@ -216,10 +239,16 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 def _key(location: Sequence[int | str]) -> str:
     text = ""
     for part in location:
-        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}"
+        if isinstance(part, int):
+            text += f"[{part + 1}]"
+        else:
+            text += f".{part if re.fullmatch(r'[A-Za-z0-9_-]{1,60}', part) else _shown(part)}"
     return text.removeprefix(".")
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write out a number of thousands of digits
+        text = "a huge number"
     return text if len(text) <= 60 else text[:57] + "…"

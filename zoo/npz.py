@@ -7,7 +7,7 @@ import tokenize
 import warnings
 import zipfile
 from math import prod
-from typing import IO, BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -18,7 +18,7 @@ ALWAYS, RATIO = 64 << 20, 20  # savez_compressed: weights hardly compress, masks
 _HINT = "get the file again, or save it again as safetensors"
 
 
-def read_arrays(file: BinaryIO) -> dict[str, np.ndarray]:
+def read_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
     """Read all arrays of numbers, truth values or text, in native byte order and writable.
 
     Raises Refused (truncated, damaged, bomb, dtype, pickle-code).
@@ -50,7 +50,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
         return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _read_header(stream: IO[bytes] | zipfile.ZipExtFile) -> tuple[tuple[int, ...], bool, np.dtype]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of headers that Python 2 wrote

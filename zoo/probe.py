@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from .errors import BadProbe
 from .manifest import ProbeTable
 from .store import content_key
 
+FEWEST_ROWS = 8
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 STRETCH = 0.1
 """How far beyond each end of a range extrapolation is checked, as a share of the range."""
 
@@ -29,10 +32,19 @@ class InputVariable:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """What a file of rows holds: the names of its columns of numbers, and the numbers."""
+
+    names: tuple[str, ...]
+    values: Float[np.ndarray, "rows variables"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Probe:
     """Rows in physical units, one column for each variable; `key` names their content.
 
-    `box` tells rows that fill the box of the ranges, where new ones can be drawn at will, from rows of a file.
+    `box` tells rows that fill the box of the ranges, where new ones can be drawn at will, from rows of a
+    file.
     """
 
     inputs: Float[np.ndarray, "samples variables"]
@@ -84,9 +96,10 @@ def make_probe(table: ProbeTable, *, folder: Path, seed: int) -> Probe:
         low, high = np.array([v.low for v in variables]), np.array([v.high for v in variables])
         inputs = _sobol(low, high, table.samples, seed=seed)
     else:
-        names, inputs = _read_rows(folder / table.rows, tuple(v.name for v in table.variables))
-        inputs = inputs[np.random.default_rng(seed).permutation(len(inputs))[: table.samples]]
-        variables = _ranges(table, names, inputs)
+        path = folder / table.rows
+        rows = _read_rows(path, tuple(v.name for v in table.variables))
+        inputs = rows.values[np.random.default_rng(seed).permutation(len(rows.values))[: table.samples]]
+        variables = _ranges(table, Rows(rows.names, inputs), path=path)
     key = content_key([(v.name, v.low, v.high) for v in variables], inputs.tolist())
     return Probe(inputs, variables, table.rows is None, key)
 
@@ -97,51 +110,61 @@ def _sobol(
     """Fill a box evenly with a scrambled Sobol sequence (Owen 1998)."""
     from scipy.stats import qmc
 
-    points = qmc.Sobol(len(low), rng=np.random.default_rng(seed)).random_base2(max(samples - 1, 1).bit_length())
+    sequence = qmc.Sobol(len(low), rng=np.random.default_rng(seed))
+    points = sequence.random_base2(max(samples - 1, 1).bit_length())
     return np.asarray(low + (high - low) * points[:samples])
 
 
-def _ranges(
-    table: ProbeTable, names: tuple[str, ...], inputs: Float[np.ndarray, "samples variables"]
-) -> tuple[InputVariable, ...]:
+def _ranges(table: ProbeTable, rows: Rows, *, path: Path) -> tuple[InputVariable, ...]:
     declared = {variable.name: variable for variable in table.variables}
     found = []
-    for name, column in zip(names, inputs.T, strict=True):
+    for name, column in zip(rows.names, rows.values.T, strict=True):
         told = declared.get(name)
         low = float(column.min()) if told is None or told.low is None else told.low
         high = float(column.max()) if told is None or told.high is None else told.high
+        if low > high:
+            raise BadProbe(
+                f"{path}: {name} lies in [{column.min():g}, {column.max():g}], outside the range in zoo.toml",
+                hint="correct low and high, or leave them out: the rows tell them",
+            )
         found.append(InputVariable(name, low, high, told.unit if told else ""))
     return tuple(found)
 
 
-def _read_rows(path: Path, wanted: tuple[str, ...]) -> tuple[tuple[str, ...], Float[np.ndarray, "rows variables"]]:
+def _read_rows(path: Path, wanted: tuple[str, ...]) -> Rows:
     read = ROWS.get(path.suffix.lower())
     if read is None:
         raise BadProbe(f"{path}: rows of an unknown kind", hint=f"use one of {', '.join(ROWS)}")
     try:
-        names, rows = read(path)
+        rows = read(path)
     except FileNotFoundError:
         raise BadProbe(f"{path}: no such file", hint="correct probe.rows in zoo.toml") from None
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else "it cannot be read"
         raise BadProbe(f"{path}: {reason}", hint="probe.rows takes a table of numbers") from None
-    names, rows = _pick(path, names, rows, wanted)
-    if not np.isfinite(rows).all():
+    rows = _pick(path, rows, wanted)
+    if not np.isfinite(rows.values).all():
         raise BadProbe(f"{path}: holds NaN or infinite numbers", hint="leave those rows out")
-    if len(rows) < 8:
-        raise BadProbe(f"{path}: has {len(rows)} rows", hint="give at least 8, better some hundreds")
-    return names, rows
+    if len(rows.values) < FEWEST_ROWS:
+        hint = f"give at least {FEWEST_ROWS}, better some hundreds"
+        raise BadProbe(f"{path}: has {len(rows.values)} rows", hint=hint)
+    return rows
 
 
-def _pick(
-    path: Path, names: tuple[str, ...], rows: Float[np.ndarray, "rows columns"], wanted: tuple[str, ...]
-) -> tuple[tuple[str, ...], Float[np.ndarray, "rows variables"]]:
+def _pick(path: Path, rows: Rows, wanted: tuple[str, ...]) -> Rows:
+    names, values = rows.names, rows.values
     if not wanted:
-        return names, rows
+        unfit = [name for name in names if not NAME.fullmatch(name) or name == "pi"]
+        if unfit:
+            raise BadProbe(
+                f"{path}: column {unfit[0][:80]!r} cannot be the name of a variable",
+                hint="rename it in letters, digits and underscores, or list others in [[probe.variables]]",
+            )
+        return rows
     if all(name in names for name in wanted):
-        return wanted, rows[:, [names.index(name) for name in wanted]]
-    if names == _numbered(rows.shape[1]) and len(wanted) == rows.shape[1]:
-        return wanted, rows
+        return Rows(wanted, values[:, [names.index(name) for name in wanted]])
+    if names == _numbered(len(names)) and len(wanted) == len(names):
+        return Rows(wanted, values)
     missing = [name for name in wanted if name not in names]
     raise BadProbe(f"{path}: has no column {missing[0]!r}", hint=f"it has {', '.join(names[:20])}")
 
@@ -150,27 +173,28 @@ def _numbered(count: int) -> tuple[str, ...]:
     return tuple(f"x{index}" for index in range(count))
 
 
-def _read_npy(path: Path) -> tuple[tuple[str, ...], Float[np.ndarray, "rows columns"]]:
-    array = np.load(path, allow_pickle=False)
+def _read_npy(path: Path) -> Rows:
+    with path.open("rb") as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
     if array.dtype.kind not in "fiub" or array.ndim < 2:
-        raise ValueError(f"is an array of shape {array.shape}, rows × variables expected")
-    rows = array.reshape(len(array), -1).astype(np.float64)
-    return _numbered(rows.shape[1]), rows
+        raise ValueError(f"is an array of shape {array.shape}, rows and variables expected")
+    values = array.reshape(len(array), -1).astype(np.float64)
+    return Rows(_numbered(values.shape[1]), values)
 
 
-def _read_csv(path: Path) -> tuple[tuple[str, ...], Float[np.ndarray, "rows columns"]]:
+def _read_csv(path: Path) -> Rows:
     from pyarrow import csv
 
     return _from_table(csv.read_csv(path))
 
 
-def _read_parquet(path: Path) -> tuple[tuple[str, ...], Float[np.ndarray, "rows columns"]]:
+def _read_parquet(path: Path) -> Rows:
     from pyarrow import parquet
 
     return _from_table(parquet.read_table(path))
 
 
-def _from_table(table: pa.Table) -> tuple[tuple[str, ...], Float[np.ndarray, "rows columns"]]:
+def _from_table(table: pa.Table) -> Rows:
     numeric = [
         name
         for name, kind in zip(table.column_names, table.schema.types, strict=True)
@@ -178,11 +202,14 @@ def _from_table(table: pa.Table) -> tuple[tuple[str, ...], Float[np.ndarray, "ro
     ]
     if not numeric:
         raise ValueError("has no column of numbers")
+    twice = [name for name in numeric if table.column_names.count(name) > 1]
+    if twice:
+        raise ValueError(f"has two columns {twice[0]!r}")
     columns = [table.column(name).to_numpy(zero_copy_only=False).astype(np.float64) for name in numeric]
-    return tuple(numeric), np.column_stack(columns)
+    return Rows(tuple(numeric), np.column_stack(columns))
 
 
-ROWS: dict[str, Callable[[Path], tuple[tuple[str, ...], Float[np.ndarray, "rows columns"]]]] = {
+ROWS: dict[str, Callable[[Path], Rows]] = {
     ".csv": _read_csv,
     ".parquet": _read_parquet,
     ".npy": _read_npy,

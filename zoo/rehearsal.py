@@ -12,14 +12,16 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from math import prod
-from typing import BinaryIO
+from typing import IO
 
 from .errors import Refused
 from .foreign import refuse_code
 
 MOST_OPCODES = 5_000_000
 DEEPEST = 32
+LATEST_PROTOCOL = 3
 
 ITEM_BYTES = {
     "DoubleStorage": 8,
@@ -83,13 +85,13 @@ class _Machine:
     memo: dict[int, object] = field(default_factory=dict)
 
 
-def rehearse(file: BinaryIO) -> Rehearsal:
+def rehearse(file: IO[bytes] | BytesIO) -> Rehearsal:
     """Go through one pickle, leaving the file after it.
 
     Raises Refused: pickle-code (it names code), view (a tensor that shows more than is stored), layout,
-    dtype, keys, nesting, bomb, truncated, damaged.
+    dtype, keys, nesting, protocol, bomb, truncated, damaged.
     """
-    machine = _Machine(Rehearsal())
+    machine, protocol = _Machine(Rehearsal()), 0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd escapes in odd text
@@ -97,12 +99,20 @@ def rehearse(file: BinaryIO) -> Rehearsal:
                 if count > MOST_OPCODES:
                     raise Refused("bomb", "is a pickle of millions of steps", hint=_SAVE_AGAIN)
                 _step(machine, opcode.name, argument)
+                if opcode.name == "PROTO":
+                    protocol = argument or 0
         (machine.rehearsal.value,) = machine.stack
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         short = re.search("exhausted|not enough data|no newline|only .* remain", str(error))
         code, what = ("truncated", "cut short") if short else ("damaged", "not a state dict")
         raise Refused(code, f"holds a pickle that is {what}", hint=_SAVE_AGAIN) from None
     _check_depth(machine.rehearsal.value)
+    if protocol > LATEST_PROTOCOL:
+        raise Refused(
+            "protocol",
+            f"is pickled by protocol {protocol}, torch's safe reader knows {LATEST_PROTOCOL}",
+            hint="save it again without pickle_protocol, or as safetensors",
+        )
     return machine.rehearsal
 
 

@@ -44,7 +44,7 @@ def _unopened(error: Exception) -> Refused:
     number = error.errno if isinstance(error, OSError) else errno.ENOENT
     if number in (errno.ELOOP, errno.EMLINK):
         return Refused("symlink", "is a symbolic link", hint="copy the file itself into the zoo's folder")
-    if number == errno.ENXIO:
+    if number in (errno.ENXIO, errno.EOPNOTSUPP):
         return Refused("not-a-file", "is a socket, not a file", hint="give the path of a checkpoint file")
     if number in (errno.ENOENT, errno.ENOTDIR):
         return Refused("missing", "does not exist", hint="correct path in zoo.toml")

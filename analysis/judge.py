@@ -1,0 +1,306 @@
+"""Judge an expression as a witness of networks that it was not fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import t as student
+
+from .consensus import PeerRatio, consensus, divide, peer_ratio, peers
+from .expression import (
+    Apply,
+    Constant,
+    Expression,
+    Variable,
+    complexity,
+    constants,
+    exponents,
+    is_call,
+    with_constants,
+)
+from .fit import fit, free, is_simple, loose, predict, prune, simple_near
+from .printing import to_text
+from .simplify import simplify
+
+Columns = Mapping[str, Float[np.ndarray, " samples"]]
+
+PARSIMONY = 0.05
+"""What a node must earn: 5 % of the error on held-out networks.
+
+Networks of one kind share mistakes, and a long formula learns those: its error on held-out networks goes
+on falling a little for ever. A step towards the law lowers it by a third or more for every node.
+"""
+
+PASSES = 1.25
+"""The peer ratio up to which an equation is offered as one."""
+
+NOISE = 0.25
+"""How far above that it may be where its standard error is as large."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One quantity of every lineage at the same points.
+
+    `inputs` are the points in the networks' own coordinates; `columns` what equations may be written in.
+    """
+
+    inputs: Float[np.ndarray, "samples inputs"]
+    columns: Columns
+    values: Float[np.ndarray, "lineages samples"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """What is distilled: one sample to fit on, one held out, and one outside the probe's range, if it has any."""
+
+    name: str
+    fit: Sample
+    held_out: Sample
+    outside: Sample | None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An equation, fitted to the consensus of all lineages, and how it does on each left out."""
+
+    expression: Expression
+    complexity: int
+    error: float
+    ratio: PeerRatio | None
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number of the law, set free: its value over all lineages, and what another lineage would say (95 %).
+
+    `exact` is the simple number that stands in the law in its place, if one does; `spread` is the standard
+    deviation over lineages. Exponents count as numbers, and so does the factor 1 before the whole.
+    """
+
+    name: str
+    value: float
+    spread: float
+    low: float
+    high: float
+    exact: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How well the chosen equation holds.
+
+    `fidelity` is R² on the consensus at held-out points, `agreement` R² on each lineage there, `peer_agreement`
+    R² of the peers' consensus on each lineage (mean). Outside the probe's range `extrapolation` is R² on
+    the consensus, `peer_extrapolation` R² of the peers on each other there. NaN where undefined.
+    """
+
+    fidelity: float
+    agreement: tuple[float, ...]
+    peer_agreement: float
+    extrapolation: float
+    peer_extrapolation: float
+
+
+class Judge:
+    """Assess expressions on one target; holds what all assessments share."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.goal = consensus(target.fit.values)
+        self.scale = float(consensus(target.held_out.values).std())
+        self.alone = len(target.fit.values) < 2
+        self.regions = divide(target.held_out.inputs)
+        self.noise = 1e-3 * self.scale if self.alone else _noise(target.fit.values)
+        self.peer_r2 = (
+            float("nan") if self.alone else _mean_r2(peers(target.held_out.values), target.held_out.values)
+        )
+
+    def assess(self, expression: Expression) -> Candidate:
+        """Fit to the consensus, and without each lineage in turn; compare with the peers."""
+        fitted = fit(expression, self.target.fit.columns, self.goal)
+        length, held_out = complexity(fitted.expression), self.target.held_out
+        predicted = predict(fitted.expression, held_out.columns, held_out.values.shape[1])
+        error = float(np.sqrt(np.mean(np.square(predicted - consensus(held_out.values)))))
+        ratio = None if self.alone or not np.isfinite(error) else self._ratio(fitted.expression)
+        loss = ratio.value if ratio else error / (self.scale or 1.0) + 1e-3
+        score = (
+            round(float(np.log(max(loss, 1e-300)) + PARSIMONY * length), 9)
+            if np.isfinite(loss) and np.isfinite(error)
+            else np.inf
+        )
+        return Candidate(fitted.expression, length, error, ratio, score)
+
+    def passes(self, candidate: Candidate) -> bool:
+        """Tell whether a candidate is as good a witness as the peers, within a standard error."""
+        ratio = candidate.ratio
+        return ratio is None or ratio.value <= PASSES + min(ratio.error, NOISE)
+
+    def assess_all(self, expressions: Iterable[Expression]) -> list[Candidate]:
+        """Assess those that a quick look at the consensus leaves in the running."""
+        quick = [
+            (complexity(f.expression), f.error, to_text(f.expression), f.expression)
+            for f in (fit(e, self.target.fit.columns, self.goal) for e in expressions)
+        ]
+        kept, best = [], np.inf
+        for _, error, _, expression in sorted(quick, key=lambda row: row[:3]):
+            if error < best:
+                kept.append(self.assess(expression))
+                best = error
+        return kept
+
+    def _ratio(self, expression: Expression) -> PeerRatio:
+        fitting, held_out = self.target.fit, self.target.held_out
+        predictions = [
+            predict(
+                fit(expression, fitting.columns, without, steps=8).expression,
+                held_out.columns,
+                held_out.values.shape[1],
+            )
+            for without in peers(fitting.values)
+        ]
+        return peer_ratio(np.stack(predictions), held_out.values, self.regions)
+
+    def shorten(self, candidate: Candidate) -> Candidate:
+        """Drop parts of a candidate that do not earn their length above the networks' own noise."""
+
+        def loss(expression: Expression, error: float) -> float:
+            return float(np.log(np.hypot(error, self.noise)) + PARSIMONY * complexity(expression))
+
+        shorter = prune(candidate.expression, self.target.fit.columns, self.goal, loss=loss)
+        return self.assess(shorter.expression)
+
+    def snap(self, chosen: Candidate) -> Candidate:
+        """Replace constants by the simple numbers they mean, while the peer ratio allows."""
+        current, refused = chosen, set[float]()
+        while True:
+            near = self._near(current.expression, refused)
+            if not near:
+                return current
+            _, place, simple = min(near)
+            value = constants(current.expression)[place]
+            trial = self.assess(simplify(_set(current.expression, place, simple)))
+            if self._no_worse(trial, chosen):
+                current = trial
+            else:
+                refused.add(value)
+
+    def _near(self, expression: Expression, refused: set[float]) -> list[tuple[float, int, float]]:
+        """List the free constants that mean a simple number: how sure that is, which one, the number.
+
+        The error of a constant is half its spread over lineages, however many there are: mistakes that
+        networks share do not average out. Exponents are more often simple than other numbers.
+        """
+        powers = exponents(expression)
+        found = []
+        for place in free(expression):
+            estimate = self._estimate(expression, place)
+            chance = 0.15 if place in powers else 0.05
+            simple = simple_near(estimate.value, estimate.spread / 2, chance=chance)
+            if simple is not None and constants(expression)[place] not in refused:
+                found.append((estimate.spread / abs(simple), place, simple))
+        return found
+
+    def _no_worse(self, trial: Candidate, chosen: Candidate) -> bool:
+        if chosen.ratio is None or trial.ratio is None:
+            return trial.error <= 1.05 * chosen.error
+        return trial.ratio.value <= chosen.ratio.value + chosen.ratio.error
+
+    def estimates(self, law: Expression) -> tuple[Expression, tuple[Estimate, ...]]:
+        """Set every number of a law free, those that are exact one at a time, and ask each lineage.
+
+        Returns the skeleton, whose variables c1, c2 … stand for the numbers.
+        """
+        whole = law if _has_factor(law) else Constant(1.0) * law
+        numbers = [
+            replace(
+                self._estimate(_set(whole, place, loose(value) if is_simple(value) else value), place),
+                exact=value if is_simple(value) else None,
+            )
+            for place, value in enumerate(constants(whole))
+        ]
+        taken = set(self.target.fit.columns)
+        names = [name for k in range(1, 10_000) if (name := f"c{k}") not in taken][: len(numbers)]
+        named = tuple(replace(number, name=name) for number, name in zip(numbers, names, strict=True))
+        return skeleton(whole, names), named
+
+    def _estimate(self, expression: Expression, place: int) -> Estimate:
+        """Fit all lineages together and each by itself: the spread is what single networks say."""
+        whole = constants(fit(expression, self.target.fit.columns, self.goal).expression)[place]
+        each = [
+            constants(fit(expression, self.target.fit.columns, values, steps=15).expression)[place]
+            for values in self.target.fit.values
+        ]
+        spread = float(np.std(each, ddof=1)) if len(each) > 1 else float("nan")
+        reach = _student(len(each)) * spread * float(np.sqrt(1 + 1 / len(each)))
+        return Estimate("", whole, spread, whole - reach, whole + reach, None)
+
+    def evidence(self, expression: Expression) -> Evidence:
+        """Gather fidelity, agreement and extrapolation of an equation."""
+        held_out, outside = self.target.held_out, self.target.outside
+        predicted = predict(expression, held_out.columns, held_out.values.shape[1])
+        extrapolation = peer_extrapolation = float("nan")
+        if outside is not None:
+            there = predict(expression, outside.columns, outside.values.shape[1])
+            extrapolation = _r2(there, consensus(outside.values))
+            if not self.alone:
+                peer_extrapolation = _mean_r2(peers(outside.values), outside.values)
+        return Evidence(
+            fidelity=_r2(predicted, consensus(held_out.values)),
+            agreement=tuple(_r2(predicted, values) for values in held_out.values),
+            peer_agreement=self.peer_r2,
+            extrapolation=extrapolation,
+            peer_extrapolation=peer_extrapolation,
+        )
+
+
+def _set(expression: Expression, place: int, value: float) -> Expression:
+    values = list(constants(expression))
+    values[place] = value
+    return with_constants(expression, values)
+
+
+def _has_factor(expression: Expression) -> bool:
+    """Tell whether the whole is multiplied by a number already, or is one."""
+    while is_call(expression, "mul") or is_call(expression, "div"):
+        expression = expression.arguments[0]
+    return isinstance(expression, Constant)
+
+
+def skeleton(expression: Expression, names: Sequence[str]) -> Expression:
+    """Put names in the places of the numbers, from left to right."""
+    supply = iter(names)
+
+    def named(node: Expression) -> Expression:
+        if isinstance(node, Constant):
+            return Variable(next(supply))
+        if isinstance(node, Apply):
+            return Apply(node.function, tuple(named(argument) for argument in node.arguments))
+        return node
+
+    return named(expression)
+
+
+def _noise(values: Float[np.ndarray, "lineages samples"]) -> float:
+    return float(np.sqrt(np.mean(np.square(peers(values) - values))))
+
+
+def _student(many: int) -> float:
+    return float(student.ppf(0.975, many - 1)) if many > 1 else float("nan")
+
+
+def _r2(predicted: Float[np.ndarray, " samples"], values: Float[np.ndarray, " samples"]) -> float:
+    variance = float(values.var())
+    if variance == 0:
+        return float("nan")
+    return float(1 - np.mean(np.square(predicted - values)) / variance)
+
+
+def _mean_r2(
+    predicted: Float[np.ndarray, "lineages samples"], values: Float[np.ndarray, "lineages samples"]
+) -> float:
+    return float(np.mean([_r2(p, v) for p, v in zip(predicted, values, strict=True)]))

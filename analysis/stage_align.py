@@ -1,0 +1,211 @@
+"""Align: put layers into correspondence, and match units across networks against what chance gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+
+from ..zoo.network import Layer, record, untrained_twin
+from ..zoo.store import content_key, write_atomically
+from .correspond import Level, RecordedLayer, correspond
+from .significance import match
+from .similarity import Activations, activations, cka_table
+from .stage_probe import Observed, probe
+from .study import Study
+
+VERSION = "align-1"
+MATCH_COLUMNS = ("left_network", "left_unit", "right_network", "right_unit", "r", "p", "q")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aligned:
+    """Networks that were probed, the levels of their layers, and the key of both."""
+
+    observed: tuple[Observed, ...]
+    levels: tuple[Level, ...]
+    key: str
+
+    def layer(self, place: tuple[int, int]) -> Layer:
+        """Look up a layer of a level."""
+        network, position = place
+        return self.observed[network].network.layers[position]
+
+    def activations(self, level: Level) -> list[Activations]:
+        """Read what the networks of a level gave on the probe, before the nonlinearity."""
+        return [
+            activations(
+                self.observed[place[0]].pre(self.layer(place)),
+                odd=self.layer(place).odd,
+                lineage=self.observed[place[0]].network.lineage,
+                alive=self.observed[place[0]].alive(self.layer(place)),
+            )
+            for place in level.layers
+        ]
+
+
+class Twins:
+    """Untrained twins of the networks on the probe, made on the fly; kept in memory within BUDGET bytes."""
+
+    BUDGET = 2**30
+
+    def __init__(self, study: Study, aligned: Aligned) -> None:
+        self._study, self._aligned, self._kept, self._size = study, aligned, dict[tuple[int, int], Any](), 0
+
+    def of(self, level: Level, draw: int) -> list[Float[np.ndarray, "samples units"]]:
+        """Give the activations of one draw of twins for the layers of a level, in its order."""
+        return [self._network(network, draw)[position] for network, position in level.layers]
+
+    def _network(self, index: int, draw: int) -> list[Float[np.ndarray, "samples units"]]:
+        if (index, draw) in self._kept:
+            return self._kept[index, draw]  # type: ignore[no-any-return]
+        network = self._aligned.observed[index].network
+        twin = untrained_twin(network, seed=self._study.manifest.seed * 100_003 + draw)
+        batches = list(record(twin, self._study.probe.inputs, device=self._study.device))
+        arrays = [np.concatenate([batch[layer.name].pre for batch in batches]) for layer in twin.layers]
+        size = sum(array.nbytes for array in arrays)
+        if self._size + size <= self.BUDGET:
+            self._kept[index, draw] = arrays
+            self._size += size
+        return arrays
+
+
+def align(study: Study) -> Aligned:
+    """Match the units of every two networks, level by level; what was matched before is kept.
+
+    Raises what `probe` raises.
+    """
+    observed = probe(study)
+    names = [(seen.key, seen.network.name, seen.network.lineage) for seen in observed]
+    key = content_key(VERSION, names, study.manifest.seed)
+    file = study.store.result_path("align", key, ".npz")
+    if not file.exists():
+        arrays = _work(study, observed, key)
+        with write_atomically(file) as temporary:
+            np.savez(temporary, **arrays)
+    with np.load(file, allow_pickle=False) as arrays:
+        levels = tuple(
+            Level(name, role, kind, grid, tuple((network, position) for network, position in layers))
+            for name, role, kind, grid, layers in json.loads(str(arrays["levels"]))
+        )
+        aligned = Aligned(observed, levels, key)
+        _index(study, aligned, arrays)
+    return aligned
+
+
+def _work(study: Study, observed: Sequence[Observed], key: str) -> dict[str, np.ndarray]:
+    layers = [
+        [RecordedLayer(layer.role, layer.kind, layer.grid, seen.pre(layer)) for layer in seen.network.layers]
+        for seen in observed
+    ]
+    levels = correspond(layers)
+    aligned = Aligned(tuple(observed), levels, key)
+    twins = Twins(study, aligned)
+    plain = [(level.name, level.role, level.kind, level.grid, level.layers) for level in levels]
+    arrays: dict[str, np.ndarray] = {"levels": np.array(json.dumps(plain))}
+    for number, level in enumerate(study.each("align", levels, name=lambda level: level.name)):
+        found = match(
+            aligned.activations(level),
+            twins=lambda draw, level=level: twins.of(level, draw),  # type: ignore[misc]
+            seed=study.manifest.seed,
+        )
+        arrays |= {f"{number}/{column}": getattr(found, column) for column in MATCH_COLUMNS}
+        for name, null in found.null_r.items():
+            arrays[f"{number}/null/{name}"] = null
+    return arrays | _similarities(layers)
+
+
+def _similarities(layers: Sequence[Sequence[RecordedLayer]]) -> dict[str, np.ndarray]:
+    """Compare all layers that can be compared: places, and CKA for every two of them."""
+    groups: dict[tuple[str, str, int], list[tuple[int, int]]] = {}
+    for network, stack in enumerate(layers):
+        for position, layer in enumerate(stack):
+            groups.setdefault((layer.role, layer.kind, layer.grid), []).append((network, position))
+    pairs, values = [], []
+    for places in groups.values():
+        table = cka_table([layers[network][position].values for network, position in places])
+        for left, right in combinations(range(len(places)), 2):
+            pairs.append((*places[left], *places[right]))
+            values.append(table[left, right])
+    return {
+        "cka/places": np.array(pairs, dtype=np.int64).reshape(-1, 4),
+        "cka/values": np.array(values, dtype=np.float64),
+    }
+
+
+def _index(study: Study, aligned: Aligned, arrays: Mapping[str, np.ndarray]) -> None:
+    with study.writing() as catalogue:
+        if catalogue.indexed("align", "zoo") == aligned.key:
+            return
+        names = [seen.network.name for seen in aligned.observed]
+        catalogue.replace(
+            {},
+            {
+                "levels": [
+                    {"level": level.name, "network": names[place[0]], "layer": aligned.layer(place).name}
+                    for level in aligned.levels
+                    for place in level.layers
+                ],
+                "nulls": _null_rows(aligned, arrays),
+                "similarities": [
+                    {
+                        "left_network": names[left],
+                        "left_layer": aligned.layer((left, at)).name,
+                        "right_network": names[right],
+                        "right_layer": aligned.layer((right, there)).name,
+                        "cka": float(value),
+                    }
+                    for (left, at, right, there), value in zip(
+                        arrays["cka/places"].tolist(), arrays["cka/values"], strict=True
+                    )
+                ],
+            },
+        )
+        catalogue.keep_only("level", [level.name for level in aligned.levels], ("matches",))
+        for number, level in enumerate(aligned.levels):
+            catalogue.replace_arrow(
+                {"level": level.name}, "matches", _match_rows(aligned, level, number, arrays)
+            )
+        catalogue.mark("align", "zoo", aligned.key, {"seed": study.manifest.seed})
+
+
+def _null_rows(aligned: Aligned, arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    rows = []
+    for number, level in enumerate(aligned.levels):
+        prefix = f"{number}/null/"
+        for name in [name for name in arrays if name.startswith(prefix)]:
+            values = arrays[name]
+            some = len(values) > 0
+            rows.append(
+                {
+                    "level": level.name,
+                    "null_name": name.removeprefix(prefix),
+                    "matches": len(values),
+                    "median_r": float(np.median(values)) if some else None,
+                    "r95": float(np.quantile(values, 0.95)) if some else None,
+                }
+            )
+    return rows
+
+
+def _match_rows(aligned: Aligned, level: Level, number: int, arrays: Mapping[str, np.ndarray]) -> pa.Table:
+    columns = {name: arrays[f"{number}/{name}"] for name in MATCH_COLUMNS}
+    networks = np.array([aligned.observed[place[0]].network.name for place in level.layers])
+    layers = np.array([aligned.layer(place).name for place in level.layers])
+    left, right = columns.pop("left_network"), columns.pop("right_network")
+    return pa.table(
+        {
+            "level": pa.array([level.name] * len(left), pa.string()),
+            "left_network": networks[left],
+            "left_layer": layers[left],
+            "right_network": networks[right],
+            "right_layer": layers[right],
+            **columns,
+        }
+    )

@@ -1,0 +1,220 @@
+"""Cluster: group matched units into features, and tell which of them are more than chance gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from ..zoo.store import content_key, write_atomically
+from .correspond import Level
+from .feature import features_from, reliability
+from .significance import Judgement, discover, judge
+from .similarity import Activations
+from .stage_align import Aligned, Twins, align
+from .stage_probe import Observed
+from .study import Study
+
+VERSION = "cluster-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A unit of a feature, its sign against the prototype, and its r with the other lineages' prototype."""
+
+    network: str
+    layer: str
+    unit: int
+    sign: int
+    r: float
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A group of units that do the same thing, with what speaks for it; see `feature.Features` for the terms.
+
+    An output that zoo.toml names has that name and its physical unit.
+    """
+
+    number: int
+    level: str
+    role: str
+    grid: int
+    name: str
+    unit: str
+    members: tuple[Member, ...]
+    lineages: int
+    universality: float
+    agreement: float
+    support: float
+    reliability: float
+    lift: float
+    p: float
+    q: float
+    above_null: bool
+
+    @property
+    def id(self) -> str:
+        """F and the number."""
+        return f"F{self.number}"
+
+    @property
+    def networks(self) -> int:
+        """How many networks have a member."""
+        return len({member.network for member in self.members})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clustered:
+    """The features of all levels, what they were found in, and the support that features of null zoos had."""
+
+    features: tuple[Feature, ...]
+    aligned: Aligned
+    null_support: tuple[float, ...]
+    key: str
+
+    @property
+    def observed(self) -> tuple[Observed, ...]:
+        """The networks that were probed."""
+        return self.aligned.observed
+
+
+def cluster(study: Study) -> Clustered:
+    """Find the features of every level; what was found before is kept. Raises what `probe` raises."""
+    aligned = align(study)
+    settings = study.manifest.align.model_dump(mode="json")
+    outputs = [output.model_dump(mode="json") for output in study.manifest.outputs]
+    key = content_key(VERSION, aligned.key, settings, outputs)
+    file = study.store.result_path("cluster", key, ".json")
+    if not file.exists():
+        found = _work(study, aligned)
+        with write_atomically(file) as temporary:
+            temporary.write_text(json.dumps(found))
+    kept = json.loads(file.read_text())
+    features = tuple(
+        Feature(**{**row, "members": tuple(Member(**member) for member in row["members"])}) for row in kept["features"]
+    )
+    _index(study, features, key)
+    return Clustered(features, aligned, tuple(kept["null_support"]), key)
+
+
+def _work(study: Study, aligned: Aligned) -> dict[str, Any]:
+    twins = Twins(study, aligned)
+    found: list[Feature] = []
+    chance: list[float] = []
+    for level in study.each("cluster", aligned.levels, name=lambda level: level.name):
+        values = aligned.activations(level)
+        judged = _judge(study, aligned, level, values, twins)
+        stable = reliability(values, judged.features)
+        chance += [float(support) for null in judged.nulls.values() for support in null.support]
+        found += [
+            _feature(study, aligned, level, judged, stable, index) for index in range(len(judged.features))
+        ]
+    numbered = [replace(feature, number=number) for number, feature in enumerate(sorted(found, key=_order), 1)]
+    return {"features": [asdict(feature) for feature in numbered], "null_support": chance}
+
+
+def _judge(
+    study: Study, aligned: Aligned, level: Level, values: Sequence[Activations], twins: Twins
+) -> Judgement:
+    settings, seed = study.manifest.align, study.manifest.seed
+
+    def untrained(draw: int) -> list[np.ndarray]:
+        return twins.of(level, draw)
+
+    if level.role == "output" and study.manifest.outputs:
+        groups = _named_groups(study, aligned, level)
+        find = partial(features_from, groups=groups)
+        return judge(values, find=find, twins=untrained, seed=seed, draws=settings.null_draws)
+    return discover(
+        values, outputs=level.role == "output", twins=untrained, seed=seed, draws=settings.null_draws
+    )
+
+
+def _named_groups(study: Study, aligned: Aligned, level: Level) -> list[Int[np.ndarray, " units"]]:
+    names = [output.name for output in study.manifest.outputs]
+    return [
+        np.array([names.index(name) for name in aligned.observed[network].network.outputs], dtype=np.int64)
+        for network, _ in level.layers
+    ]
+
+
+def _feature(
+    study: Study, aligned: Aligned, level: Level, judged: Judgement, stable: np.ndarray, index: int
+) -> Feature:
+    features = judged.features
+    members = tuple(
+        Member(
+            aligned.observed[level.layers[network][0]].network.name,
+            aligned.layer(level.layers[network]).name,
+            int(unit),
+            int(sign),
+            float(r),
+        )
+        for network, unit, sign, r in zip(
+            *(
+                column[features.feature == index]
+                for column in (features.network, features.unit, features.sign, features.r)
+            ),
+            strict=True,
+        )
+    )
+    lineage = {seen.network.name: seen.network.lineage for seen in aligned.observed}
+    name, unit = _meaning(study, aligned, level, members)
+    lineages = len({lineage[member.network] for member in members})
+    return Feature(
+        number=0,
+        level=level.name,
+        role=level.role,
+        grid=level.grid,
+        name=name,
+        unit=unit,
+        members=members,
+        lineages=lineages,
+        universality=float(features.universality[index]),
+        agreement=float(features.agreement[index]),
+        support=float(features.support[index]),
+        reliability=float(stable[index]),
+        lift=float(judged.lift[index]),
+        p=float(judged.p[index]),
+        q=float(judged.q[index]),
+        above_null=bool(lineages > 1 and judged.q[index] <= study.manifest.align.q),
+    )
+
+
+def _meaning(study: Study, aligned: Aligned, level: Level, members: Sequence[Member]) -> tuple[str, str]:
+    """Give an output the name and unit that zoo.toml has for it."""
+    if level.role != "output" or not study.manifest.outputs:
+        return "", ""
+    first = next(seen.network for seen in aligned.observed if seen.network.name == members[0].network)
+    name = first.outputs[members[0].unit]
+    return name, next(output.unit for output in study.manifest.outputs if output.name == name)
+
+
+def _order(feature: Feature) -> tuple[object, ...]:
+    """Outputs first, as the networks have them; then what is above the nulls, best supported first."""
+    first = (feature.members[0].network, feature.members[0].unit)
+    if feature.role == "output":
+        return (0, first[1], first[0], feature.level)
+    return (1 if feature.above_null else 2, -round(feature.support, 9), feature.level, first)
+
+
+def _index(study: Study, features: Sequence[Feature], key: str) -> None:
+    with study.writing() as catalogue:
+        if catalogue.indexed("cluster", "zoo") == key:
+            return
+        rows: list[Mapping[str, Any]] = []
+        members: list[Mapping[str, Any]] = []
+        for feature in features:
+            row = asdict(feature)
+            del row["grid"]
+            row |= {"feature": feature.id, "members": len(feature.members), "networks": feature.networks}
+            rows.append(row)
+            members += [{"feature": feature.id, **asdict(member)} for member in feature.members]
+        catalogue.replace({}, {"features": rows, "members": members})
+        catalogue.mark("cluster", "zoo", key, study.manifest.align.model_dump(mode="json"))
