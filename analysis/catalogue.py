@@ -8,22 +8,22 @@ transaction, so writing again changes nothing, and what a killed process left is
 from __future__ import annotations
 
 import json
-import os
-import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
-from filelock import FileLock, Timeout
 
 from ..zoo.errors import BadInput, CatalogueLocked, CatalogueUnusable, NotFound
+from ..zoo.store import write_atomically
+from .lock import holder, locked
 
 APPLICATION = "consilience"
+Opened = TypeVar("Opened")
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -91,6 +91,9 @@ LISTS: dict[str, tuple[str, str]] = {
 }
 """What the list commands show, and in which order."""
 
+STAGES_ABOUT = {"network": ("ingest", "probe"), "equation": ("distil",)}
+"""Stages that note what they indexed under the name of one network or equation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -116,17 +119,26 @@ class Catalogue:
         `subject` names the column and value that the rows share, such as {"network": "a"}; an empty
         subject means all rows of the tables.
         """
-        self._connection.execute("BEGIN")
-        try:
+        with self._transaction():
             for table, rows in tables.items():
-                condition = " AND ".join(f"{column} = ?" for column in subject) or "true"
-                self._connection.execute(f"DELETE FROM {table} WHERE {condition}", list(subject.values()))
+                self._clear(table, subject)
                 if rows:
                     self._insert(table, rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN")
+        try:
+            yield
             self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            with suppress(duckdb.Error):  # a COMMIT that failed, for want of room, has ended it already
+                self._connection.execute("ROLLBACK")
             raise
+
+    def _clear(self, table: str, subject: Mapping[str, str]) -> None:
+        condition = " AND ".join(f"{column} = ?" for column in subject) or "true"
+        self._connection.execute(f"DELETE FROM {table} WHERE {condition}", list(subject.values()))
 
     def _insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         columns = list(rows[0])
@@ -144,22 +156,19 @@ class Catalogue:
 
     def replace_arrow(self, subject: Mapping[str, str], table: str, rows: pa.Table) -> None:
         """Do what `replace` does for one large table."""
-        self._connection.execute("BEGIN")
-        try:
-            condition = " AND ".join(f"{column} = ?" for column in subject) or "true"
-            self._connection.execute(f"DELETE FROM {table} WHERE {condition}", list(subject.values()))
+        with self._transaction():
+            self._clear(table, subject)
             self.insert_arrow(table, rows)
-            self._connection.execute("COMMIT")
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
 
     def keep_only(self, column: str, values: Sequence[str], tables: Sequence[str]) -> None:
-        """Delete the rows whose column names something that is no longer in the zoo."""
-        self._connection.execute("BEGIN")
-        for table in tables:
-            self._connection.execute(f"DELETE FROM {table} WHERE NOT list_contains(?, {column})", [list(values)])
-        self._connection.execute("COMMIT")
+        """Delete the rows whose column names something that is no longer in the zoo, and the notes of it."""
+        with self._transaction():
+            for table in tables:
+                self._connection.execute(f"DELETE FROM {table} WHERE NOT list_contains(?, {column})", [[*values]])
+            self._connection.execute(
+                "DELETE FROM stages WHERE list_contains(?, stage) AND NOT list_contains(?, subject)",
+                [[*STAGES_ABOUT.get(column, ())], [*values]],
+            )
 
     def mark(self, stage: str, subject: str, key: str, settings: Mapping[str, Any]) -> None:
         """Note that a stage's result for a subject is indexed, and with which settings it was made."""
@@ -171,9 +180,11 @@ class Catalogue:
         rows = self._rows("SELECT key FROM stages WHERE stage = ? AND subject = ?", [stage, subject]).rows
         return str(rows[0][0]) if rows else None
 
-    def list(
-        self, what: str, *, where: str | None = None, sort: str | None = None, limit: int | None = None
-    ) -> Rows:
+    def forget(self, stage: str, subject: str) -> None:
+        """Drop the note that a stage's result for a subject is indexed."""
+        self.replace({"stage": stage, "subject": subject}, {"stages": []})
+
+    def list(self, what: str, *, where: str | None = None, sort: str | None = None, limit: int | None = None) -> Rows:
         """List networks, layers, features, equations or matches.
 
         `where` is a condition in SQL; `sort` a column, with a minus before it for descending. Raises
@@ -186,11 +197,14 @@ class Catalogue:
             order = f'"{quoted}" {"DESC" if descending else "ASC"} NULLS LAST, {order}'
         condition = f"WHERE ({where}\n)" if where else ""
         most = "" if limit is None else f"LIMIT {int(limit)}"
-        return self._asked(f"SELECT * FROM ({query}) {condition} ORDER BY {order} {most}")
+        columns = self._rows(f"SELECT * FROM ({query}) LIMIT 0", []).columns
+        hint = f"the columns are {', '.join(columns)}"
+        return self._asked(f"SELECT * FROM ({query}) {condition} ORDER BY {order} {most}", hint=hint)
 
     def query(self, sql: str) -> Rows:
         """Answer a question in SQL. Raises BadInput where the database does not understand it."""
-        return self._asked(sql)
+        hint = 'consilience query "SHOW TABLES" and "DESCRIBE features" show what there is; nothing can be changed'
+        return self._asked(sql, hint=hint)
 
     def count_matches(self, q: float) -> list[dict[str, Any]]:
         """Count the matches of each level and those at or below q, with median |r| and the highest null's."""
@@ -207,7 +221,10 @@ class Catalogue:
     def equations_of_outputs(self) -> list[str]:
         """Name the equations of outputs, in order."""
         rows = self._rows(
-            "SELECT equation FROM equations JOIN features USING (feature) WHERE role = 'output' ORDER BY equations.number",
+            """
+            SELECT equation FROM equations JOIN features USING (feature) WHERE role = 'output'
+            ORDER BY equations.number
+            """,
             [],
         ).rows
         return [str(row[0]) for row in rows]
@@ -217,18 +234,17 @@ class Catalogue:
         condition = " AND ".join(f"{column} = ?" for column in subject) or "true"
         return self._rows(f"SELECT * FROM {table} WHERE {condition}", list(subject.values())).dicts()
 
-    def _asked(self, sql: str) -> Rows:
+    def _asked(self, sql: str, *, hint: str) -> Rows:
         try:
             return self._rows(sql, [])
         except duckdb.Error as error:
-            raise BadInput(
-                f"the catalogue does not understand that: {str(error).splitlines()[0]}",
-                hint='consilience query "SHOW TABLES" and "DESCRIBE features" show what there is',
-            ) from None
+            if _broken(error):
+                raise
+            raise BadInput(f"the catalogue does not take that: {str(error).splitlines()[0]}", hint=hint) from None
 
     def _rows(self, sql: str, values: Sequence[Any]) -> Rows:
         cursor = self._connection.execute(sql, list(values))
-        if cursor.description is None:
+        if cursor is None or cursor.description is None:  # no statement at all, or one without an answer
             return Rows((), ())
         return Rows(tuple(column[0] for column in cursor.description), tuple(cursor.fetchall()))
 
@@ -237,58 +253,85 @@ class Catalogue:
 def writing(path: Path, *, wait: float = 0.0) -> Iterator[Catalogue]:
     """Open for writing, alone: create or migrate what is there, then lock others out until the end.
 
-    Raises CatalogueLocked where another process writes for longer than `wait` seconds, and
-    CatalogueUnusable where a newer program made the catalogue.
+    Raises CatalogueLocked where another process writes, or reads, for longer than `wait` seconds, and
+    CatalogueUnusable where the file is damaged or a newer program made it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock, holder = FileLock(path.with_suffix(".lock")), path.with_suffix(".holder")
-    try:
-        lock.acquire(timeout=wait)
-    except Timeout:
-        raise CatalogueLocked(
-            f"{path}: {_who(holder)} is writing", hint="wait for it, or use --wait-for-lock SECONDS"
-        ) from None
-    try:
-        holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-        connection = _attach(path)
-        try:
+    with locked(path.with_suffix(".lock"), wait=wait):
+        if not path.exists():
+            _create(path)
+        with _attached(path, wait=wait) as connection:
             _migrate(connection, path)
-            yield Catalogue(connection)
-        finally:
-            connection.close()
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
+            with _wording(path):
+                yield Catalogue(connection)
 
 
-def _who(holder: Path) -> str:
-    try:
-        content = json.loads(holder.read_text())
-        return f"process {int(content['pid'])} on {content['host']}"
-    except (OSError, ValueError, KeyError):
-        return "another process"
+def _create(path: Path) -> None:
+    """Make an empty catalogue whole before it bears its name: a kill leaves none rather than half a one."""
+    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)  # the log of a catalogue that was moved away
+    with write_atomically(path) as temporary, _attached(temporary) as connection:
+        _migrate(connection, path)
 
 
-def _attach(path: Path) -> duckdb.DuckDBPyConnection:
+@contextmanager
+def _attached(path: Path, *, wait: float = 0.0) -> Iterator[duckdb.DuckDBPyConnection]:
     """Attach in the storage format that DuckDB 1.x reads as well."""
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
     try:
-        connection.execute("ATTACH ? AS catalogue (STORAGE_VERSION 'v1.0.0')", [str(path)])
+        _patiently(
+            lambda: connection.execute("ATTACH ? AS catalogue (STORAGE_VERSION 'v1.0.0')", [str(path)]),
+            path=path,
+            wait=wait,
+            busy=lambda: CatalogueLocked(
+                f"{path}: another program has it open", hint="close it and run the same command again"
+            ),
+        )
         connection.execute("USE catalogue")
-    except duckdb.IOException as error:
+        yield connection
+    finally:
         connection.close()
-        if "lock" in str(error):
-            raise CatalogueLocked(f"{path}: another process has it open", hint="close it and run again") from None
-        raise _unusable(path, error) from None
+
+
+def _patiently(action: Callable[[], Opened], *, path: Path, wait: float, busy: Callable[[], CatalogueLocked]) -> Opened:
+    """Open a database, trying again while another process has it, for at most `wait` seconds."""
+    until = time.monotonic() + wait
+    while True:
+        try:
+            return action()
+        except (duckdb.ResourceInUseException, duckdb.ConnectionException):
+            raise CatalogueLocked(
+                f"{path}: this process has it open already", hint="leave one `with` block before you enter another"
+            ) from None
+        except duckdb.Error as error:
+            if "Could not set lock" not in str(error):
+                raise _unusable(path, error) from None
+            if time.monotonic() >= until:
+                raise busy() from None
+            time.sleep(0.05)
+
+
+@contextmanager
+def _wording(path: Path) -> Iterator[None]:
+    """Say what is wrong with the file where the database stumbles over it."""
+    try:
+        yield
     except duckdb.Error as error:
-        connection.close()
+        if not _broken(error):
+            raise
         raise _unusable(path, error) from None
-    return connection
+
+
+def _broken(error: duckdb.Error) -> bool:
+    """Tell a damaged file or a full disk from a wrong question: checksum errors are of the base class."""
+    kinds = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
+    return type(error) is duckdb.Error or isinstance(error, kinds)
 
 
 def _unusable(path: Path, error: Exception) -> CatalogueUnusable:
+    reason = str(error).splitlines()[0].replace(f'"{path}"', "it")
+    if "No space left" in reason:
+        return CatalogueUnusable(f"{path}: the disk is full", hint="make room and run the same command again")
     return CatalogueUnusable(
-        f"{path}: cannot be read: {str(error).splitlines()[0]}",
+        f"{path}: cannot be read: {reason}",
         hint="move it away and run `consilience run` again: it is rebuilt from the results beside it",
     )
 
@@ -309,7 +352,7 @@ def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     if 0 < version < len(MIGRATIONS):
         backup = path.with_suffix(f".v{version}.duckdb")
         backup.unlink(missing_ok=True)
-        connection.execute("ATTACH ? AS backup", [str(backup)])
+        connection.execute("ATTACH ? AS backup (STORAGE_VERSION 'v1.0.0')", [str(backup)])
         connection.execute("COPY FROM DATABASE catalogue TO backup")
         connection.execute("DETACH backup")
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
@@ -317,7 +360,9 @@ def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         connection.execute(script)
         connection.execute("CREATE TABLE IF NOT EXISTS meta (key TEXT NOT NULL, value TEXT NOT NULL)")
         connection.execute("DELETE FROM meta")
-        connection.execute("INSERT INTO meta VALUES ('application', ?), ('schema_version', ?)", [APPLICATION, str(number)])
+        connection.execute(
+            "INSERT INTO meta VALUES ('application', ?), ('schema_version', ?)", [APPLICATION, str(number)]
+        )
         connection.execute("COMMIT")
 
 
@@ -340,28 +385,19 @@ def reading(path: Path, *, wait: float = 5.0) -> Iterator[Catalogue]:
     """
     if not path.exists():
         raise NotFound(f"{path}: no catalogue here yet", hint="consilience run zoo.toml makes one")
-    connection = _connect(path, wait)
+    config = {"enable_external_access": "false", "autoinstall_known_extensions": "false", "memory_limit": "2GB"}
+    connection = _patiently(
+        lambda: duckdb.connect(str(path), read_only=True, config=config),
+        path=path,
+        wait=wait,
+        busy=lambda: CatalogueLocked(
+            f"{path}: {holder(path.with_suffix('.lock'))} is writing", hint="try again when it has finished"
+        ),
+    )
     try:
-        connection.execute("SET lock_configuration = true")
-        _refuse_strangers(_version(connection), path)
-        yield Catalogue(connection)
+        with _wording(path):
+            connection.execute("SET lock_configuration = true")
+            _refuse_strangers(_version(connection), path)
+            yield Catalogue(connection)
     finally:
         connection.close()
-
-
-def _connect(path: Path, wait: float) -> duckdb.DuckDBPyConnection:
-    config = {"enable_external_access": "false", "autoinstall_known_extensions": "false", "memory_limit": "2GB"}
-    until = time.monotonic() + wait
-    while True:
-        try:
-            return duckdb.connect(str(path), read_only=True, config=config)
-        except duckdb.IOException as error:
-            if "lock" not in str(error):
-                raise _unusable(path, error) from None
-            if time.monotonic() > until:
-                raise CatalogueLocked(
-                    f"{path}: {_who(path.with_suffix('.holder'))} is writing", hint="try again when it has finished"
-                ) from None
-            time.sleep(0.1)
-        except duckdb.Error as error:
-            raise _unusable(path, error) from None

@@ -24,7 +24,7 @@ SEED_UNITS = 8192
 # Two modes are believed when they shorten the description by this many nats a pair: smooth functions
 # without anything in common stayed below 0.06 in most zoos, planted ones were above 0.06 in nearly all.
 TWO_MODES = 0.06
-# The weakest pairs form a long tail that would pass for a mode of its own; they say nothing about the cut.
+# Where true pairs are few, the long tail of the weakest ones hides them.
 TAIL = 0.1
 SMALLEST_MODE = 0.02
 NULL_QUANTILE = 0.95
@@ -110,23 +110,16 @@ def natural_cut(similarities: Float[np.ndarray, " pairs"]) -> float | None:
     Minimum error thresholding (Kittler & Illingworth 1986) of Fisher's z, in which a correlation's
     sampling error does not depend on its size: the narrow peak of true pairs is told from the broad
     flank of chance, which Otsu's criterion with its equal widths cuts through. The gain over a single
-    normal distribution decides whether there are two modes.
+    normal distribution decides whether there are two modes; where it does not suffice, the weakest pairs
+    are left out and it is tried once more.
     """
-    z = np.sort(np.arctanh(np.clip(similarities, 0.0, 1.0 - RESOLUTION)))[int(TAIL * len(similarities)) :]
-    pairs, edge = len(z), max(5, int(SMALLEST_MODE * len(z)))
-    if pairs < 4 * edge or z.var() < RESOLUTION:
-        return None
-    below = np.arange(edge, pairs - edge + 1)
-    weight = below / pairs
-    sums, squares = np.cumsum(z), np.cumsum(z * z)
-    low = _spread(sums[below - 1], squares[below - 1], below)
-    high = _spread(sums[-1] - sums[below - 1], squares[-1] - squares[below - 1], pairs - below)
-    entropy = -weight * np.log(weight) - (1.0 - weight) * np.log(1.0 - weight)
-    cost = weight * np.log(low) + (1.0 - weight) * np.log(high) + entropy
-    best = int(cost.argmin())
-    if np.log(z.std()) - cost[best] < TWO_MODES:
-        return None
-    return float(np.tanh((z[below[best] - 1] + z[below[best]]) / 2.0))
+    z = np.sort(np.arctanh(np.clip(similarities, 0.0, 1.0 - RESOLUTION)))
+    for tail in (0.0, TAIL):
+        kept = z[int(tail * len(z)) :]
+        threshold, gain = _least_error(kept)
+        if gain >= TWO_MODES:
+            return float(np.tanh(threshold))
+    return None
 
 
 def chance_cut(zoos: Sequence[Sequence[Activations]], *, seed: int) -> float:
@@ -138,9 +131,7 @@ def chance_cut(zoos: Sequence[Sequence[Activations]], *, seed: int) -> float:
         drawn = null_zoos(zoos[0], draw=0, seed=seed)
         zoos = [drawn.get("rotated", drawn["shuffled"])]
     found = [mutual_similarities(level_out(pool(zoo))) for zoo in zoos]
-    return float(
-        max((np.quantile(best, NULL_QUANTILE) for best in found if best.size), default=NULL_QUANTILE)
-    )
+    return float(max((np.quantile(best, NULL_QUANTILE) for best in found if best.size), default=NULL_QUANTILE))
 
 
 def _mutual_blocks(units: Pool) -> Iterator[tuple[tuple[int, int], Float[np.ndarray, " pairs"]]]:
@@ -155,12 +146,27 @@ def _top(similarities: Float[np.ndarray, " pairs"]) -> float:
     return float(np.mean(np.sort(similarities)[-max(3, len(similarities) // 10) :]))
 
 
+def _least_error(z: Float[np.ndarray, " pairs"]) -> tuple[float, float]:
+    """Split sorted values into two normal distributions; give the threshold and what two save over one."""
+    pairs, edge = len(z), max(5, int(SMALLEST_MODE * len(z)))
+    if pairs < 4 * edge or z.var() < RESOLUTION:
+        return 0.0, 0.0
+    below = np.arange(edge, pairs - edge + 1)
+    weight = below / pairs
+    sums, squares = np.cumsum(z), np.cumsum(z * z)
+    low = _spread(sums[below - 1], squares[below - 1], below)
+    high = _spread(sums[-1] - sums[below - 1], squares[-1] - squares[below - 1], pairs - below)
+    entropy = -weight * np.log(weight) - (1.0 - weight) * np.log(1.0 - weight)
+    cost = weight * np.log(low) + (1.0 - weight) * np.log(high) + entropy
+    best = int(cost.argmin())
+    threshold = (z[below[best] - 1] + z[below[best]]) / 2.0
+    return float(threshold), float(np.log(z.std()) - cost[best])
+
+
 def _spread(
     total: Float[np.ndarray, " cuts"], squares: Float[np.ndarray, " cuts"], count: Int[np.ndarray, " cuts"]
 ) -> Float[np.ndarray, " cuts"]:
-    spread: Float[np.ndarray, " cuts"] = np.sqrt(
-        np.maximum(squares / count - (total / count) ** 2, RESOLUTION)
-    )
+    spread: Float[np.ndarray, " cuts"] = np.sqrt(np.maximum(squares / count - (total / count) ** 2, RESOLUTION))
     return spread
 
 

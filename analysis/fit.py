@@ -25,6 +25,8 @@ DIGITS = 9
 """Digits that a fit keeps. The last bits of a sum depend on where in memory its terms lie; rounding them
 off keeps the same settings giving the same equations."""
 
+LEAF = Constant(0.0)
+
 START = 1.0001
 """Where a new free factor starts: next to 1, which would be structure."""
 
@@ -133,13 +135,11 @@ def prune(
     while improved:
         improved = False
         for shorter in (edits or _shorter)(current.expression):
+            if loss(LEAF, fit(shorter, columns, values).error) >= best:
+                continue  # not even as a single node
             trial = fit(simplify(shorter), columns, values)
             score = loss(trial.expression, trial.error)
-            if (
-                np.isfinite(trial.error)
-                and score < best
-                and complexity(trial.expression) < complexity(current.expression)
-            ):
+            if score < best and complexity(trial.expression) < complexity(current.expression):
                 current, best, improved = trial, score, True
                 break
     return current

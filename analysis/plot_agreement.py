@@ -11,15 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import plot_text as text
-from .plot_style import HEADLINE, INK, PALE, SOFT, blank, colours, headline, room, style, thinned
+from .plot_style import HEADLINE, INK, LINE, PALE, SOFT, blank, colours, headline, room, style, thinned
 
 MINUS = "\N{MINUS SIGN}"
+
+WIDTH = 10.4
 
 DOTS = 24_000
 """More points than this would only cover each other."""
 
-ROWS = 40
-"""Lineages named at the most; beyond that every second one, and so on."""
+ROWS = 60
+"""Lineages named at the most; beyond that only every second one, and so on."""
 
 FAR = 5.0
 """How many times the median whisker the axis of differences may reach; what lies beyond gets an arrow."""
@@ -32,7 +34,7 @@ CAPTION = (
     "90 %), the closest at the top."
 )
 PEERS = (
-    " Grey, on the same terms: each network minus the mean of its peers. Boxes that fill the dark band and "
+    " Grey, on the same terms: the median network minus the mean of its peers. Boxes that fill the dark band and "
     "whiskers that fill the light one mean that the equation is as good a witness as the peers."
 )
 
@@ -67,14 +69,15 @@ def agreement(
     finite = np.isfinite(predicted) & np.isfinite(values).all(axis=0)
     predicted, values = predicted[finite], values[:, finite]
     rows = _rows(values - predicted, lineages, r2)
-    figure = blank(10.4, 5.0 + 0.11 * max(min(len(rows), 60) - 20, 0))
+    law = text.equation(target, formula, width=room(WIDTH), size=HEADLINE)
+    figure = blank(WIDTH, 5.0 + LINE * law.count("\n") + 0.06 * max(min(len(rows), ROWS) - 16, 0))
     left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.05))
-    law = text.equation(target, formula, width=room(figure), size=HEADLINE)
     caption = CAPTION + (PEERS if len(rows) > 1 else "")
-    headline(figure, f"{law}\n{_verdict(r2)}", " ".join(filter(None, (caption, text.plain(note, longest=300)))))
+    headline(figure, law, " ".join(filter(None, (caption, text.plain(note, longest=300)))))
     if predicted.size == 0:
         left.text(0.5, 0.5, "no finite values", transform=left.transAxes, ha="center", color=SOFT)
         return figure
+    left.set_title(_verdict(r2))
     order = {row.name: row for row in rows}
     _scatter(left, predicted, values, [order[_key(place, name)].colour for place, name in enumerate(lineages)])
     left.set(xlabel=f"equation: {text.quantity(target, unit)}", ylabel=f"network: {text.quantity(target, unit)}")
@@ -91,7 +94,7 @@ def _verdict(r2: Sequence[float]) -> str:
     known = np.array(r2, dtype=float)
     known = known[np.isfinite(known)]
     if not known.size:
-        return ""
+        return "equation against every network"
     if len(r2) == 1:
         return f"R² = {_rounded(known[0])} on the one lineage"
     return f"R² between {_rounded(known.min())} and {_rounded(known.max())} on {len(r2)} lineages"
@@ -100,7 +103,7 @@ def _verdict(r2: Sequence[float]) -> str:
 def _rounded(r2: float) -> str:
     """Write R² to the digits that tell it from 1."""
     gap = max(1.0 - r2, 1e-8)
-    return f"{r2:.{int(min(max(2 - np.floor(np.log10(gap)), 2), 8)) if gap < 1 else 2}f}"
+    return f"{r2:.{int(min(max(1 - np.floor(np.log10(gap)), 2), 8)) if gap < 1 else 2}f}"
 
 
 def _rows(
@@ -121,12 +124,12 @@ def _rows(
 
 
 def _peers(values: Float[np.ndarray, "lineages samples"]) -> Float[np.ndarray, " levels"]:
-    """Take the same percentiles of each network minus the mean of the others, averaged over networks."""
+    """Take the same percentiles of each network minus the mean of the others; of these the median network."""
     count = len(values)
     if count < 2:
         return np.zeros(len(LEVELS))
     others = (values.sum(axis=0) - values) / (count - 1)
-    return np.asarray(np.percentile(values - others, LEVELS, axis=1).mean(axis=1))
+    return np.asarray(np.median(np.percentile(values - others, LEVELS, axis=1), axis=1))
 
 
 def _scatter(
@@ -155,7 +158,8 @@ def _scatter(
     else:
         low, high = low - 0.03 * (high - low), high + 0.03 * (high - low)
     axes.plot([low, high], [low, high], color=INK, linewidth=0.9, dashes=(5, 3), zorder=3)
-    axes.set(xlim=_wide(low, high), ylim=_wide(low, high), aspect="equal", title="equation against every network")
+    axes.set(xlim=_wide(low, high), ylim=_wide(low, high), aspect="equal")
+    axes.set_anchor("N")
     axes.grid()
 
 
@@ -171,46 +175,40 @@ def _residuals(axes: Axes, rows: Sequence[Row], peers: Float[np.ndarray, " level
         axes.axvspan(peers[0], peers[-1], color=PALE, alpha=0.55, linewidth=0, zorder=0)
         axes.axvspan(peers[1], peers[-2], color="#bdbdbd", alpha=0.75, linewidth=0, zorder=0)
     axes.axvline(0.0, color=INK, linewidth=0.9, dashes=(5, 3), zorder=1)
-    height = float(np.interp(len(rows), (3, 12, 50), (0.34, 0.5, 0.62)))
+    height = float(np.interp(len(rows), (3, 12, 50, 200), (0.5, 0.5, 0.5, 0.3)))
     for place, row in enumerate(rows):
         _box(axes, place, row, height=height)
     for place in np.flatnonzero(whiskers > reach).tolist():
-        sign = 1.0 if -rows[place].quantiles[0] < rows[place].quantiles[-1] else -1.0
-        axes.plot(
-            sign * reach * 0.985,
-            place,
-            marker=">" if sign > 0 else "<",
-            color=rows[place].colour,
-            markersize=5,
-            clip_on=False,
-        )
-    axes.set(xlim=(-reach, reach), ylim=(max(len(rows), 3) - 0.4, -0.6), title=_title(rows))
+        sides = [">"] * int(rows[place].quantiles[-1] > reach) + ["<"] * int(rows[place].quantiles[0] < -reach)
+        for side in sides:
+            edge = reach if side == ">" else -reach
+            axes.plot(edge, place, marker=side, color=INK, markersize=6, clip_on=False, zorder=5)
+    axes.set(xlim=(-reach, reach), ylim=(max(len(rows), 3) - 0.4, -0.6), title="difference, lineage by lineage")
     named = thinned([row.name.split("\0", 1)[1] for row in rows], most=ROWS)
-    size = float(np.interp(len(named), (12, 40), (9, 6.5)))
+    size = float(np.interp(len(named), (12, 60), (9, 5.5)))
     axes.set_yticks([place for place, _ in named], [text.plain(name, longest=22) for _, name in named], fontsize=size)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    for place, _ in named:
-        if np.isfinite(rows[place].r2):
-            axes.annotate(
-                _rounded(rows[place].r2),
-                (1.0, place),
-                xycoords=("axes fraction", "data"),
-                xytext=(6, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=size,
-                color=SOFT,
-                annotation_clip=False,
-            )
-
-
-def _title(rows: Sequence[Row]) -> str:
-    return "difference, lineage by lineage; at the right R²" if len(rows) > 1 else "difference; at the right R²"
+    axes.set_title("R²", loc="right", fontsize=9, color=SOFT)
+    remarks = [(place, _rounded(rows[place].r2)) for place, _ in named if np.isfinite(rows[place].r2)]
+    for place, remark in remarks:
+        axes.annotate(
+            remark,
+            (1.0, place),
+            xycoords=("axes fraction", "data"),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=size,
+            color=SOFT,
+            annotation_clip=False,
+        )
 
 
 def _box(axes: Axes, place: int, row: Row, *, height: float) -> None:
     low, first, middle, third, high = row.quantiles
     axes.plot([low, high], [place, place], color=row.colour, linewidth=1.1, solid_capstyle="butt", zorder=2)
     axes.barh(place, third - first, left=first, height=height, color=row.colour, linewidth=0, zorder=3)
-    axes.plot([middle], [place], marker="o", markersize=3.2, color="white", markeredgecolor=INK, mew=0.5, zorder=4)
+    axes.plot(
+        [middle], [place], marker="o", markersize=height * 6, color="white", markeredgecolor=INK, mew=0.5, zorder=4
+    )

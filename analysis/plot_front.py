@@ -13,13 +13,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from . import plot_text as text
-from .plot_style import ACCENT, BASE, GOOD, HEADLINE, INK, SOFT, blank, headline, room, style
+from .plot_style import ACCENT, BASE, GOOD, HEADLINE, LINE, SOFT, blank, headline, room, style
 
 CAPTION = (
     "Each point: the best formula of its size. Peer ratio: error of the formula, fitted without one lineage, "
     "on that lineage's network, over the error of the other networks there. At 1 it is as good a witness as "
     "they are."
 )
+WIDTH = 7.2
+
+LABEL = 170.0
+"""Points of width up to which the chosen formula also stands beside its point."""
+
 ALONE = "Each point: the best formula of its size. One lineage only: there are no peers to compare it with."
 
 
@@ -42,9 +47,11 @@ def front(points: Sequence[FrontPoint], *, target: str, unit: str = "", note: st
     At most one point is `chosen`; with none the headline says that there is no equation. `note` ends
     the caption. Points without a positive finite value are counted there and not drawn.
     """
-    figure = blank(7.2, 4.9)
-    axes = figure.add_subplot()
     members = sorted(points, key=lambda point: point.complexity)
+    chosen = next((point for point in members if point.chosen), None)
+    finding = _finding(chosen, target=target)
+    figure = blank(WIDTH, 4.9 + LINE * finding.count("\n"))
+    axes = figure.add_subplot(title=_verdict(chosen) if chosen else "")
     alone = not any(_drawable(point.ratio) for point in members)
     values = np.array([point.error if alone else point.ratio for point in members], dtype=float)
     errors = np.array([0.0 if alone else point.ratio_error for point in members], dtype=float)
@@ -56,29 +63,31 @@ def front(points: Sequence[FrontPoint], *, target: str, unit: str = "", note: st
     hidden = int((~shown).sum())
     left_out = f"{hidden} of {len(members)} could not be scored and are not drawn." if hidden else ""
     caption = " ".join(filter(None, (ALONE if alone else CAPTION, left_out, text.plain(note, longest=300))))
-    headline(figure, _finding(members, target=target, width=room(figure)), caption)
+    headline(figure, finding, caption)
     return figure
 
 
 def _drawable(value: float) -> bool:
-    return math.isfinite(value) and value > 0
+    return math.isfinite(value) and bool(value > 0)
 
 
-def _finding(members: Sequence[FrontPoint], *, target: str, width: float) -> str:
-    chosen = next((point for point in members if point.chosen), None)
+def _finding(chosen: FrontPoint | None, *, target: str) -> str:
     if chosen is None:
         return f"{text.plain(target)}: no equation"
-    law = text.equation(target, chosen.formula, width=width, size=HEADLINE)
+    return text.equation(target, chosen.formula, width=room(WIDTH), size=HEADLINE)
+
+
+def _verdict(chosen: FrontPoint) -> str:
     if not _drawable(chosen.ratio):
-        return f"{law}\n{chosen.complexity} nodes, without peers to compare with"
-    return f"{law}\npeer ratio {spread(chosen.ratio, chosen.ratio_error)} at {chosen.complexity} nodes"
+        return f"{chosen.complexity} nodes, without peers to compare with"
+    return f"peer ratio {spread(chosen.ratio, chosen.ratio_error)} at {chosen.complexity} nodes"
 
 
 def spread(value: float, error: float) -> str:
     """Write a value with its standard error, to the digits that the error leaves."""
     if not (math.isfinite(error) and error > 0):
         return f"{value:.3g}"
-    decimals = min(max(1 - math.floor(math.log10(error)), 0), 4)
+    decimals = 1 if error >= 1 else max(-math.floor(math.log10(error)), 2)
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
@@ -148,21 +157,21 @@ def _points(
 
 
 def _label(axes: Axes, formula: str, at: tuple[float, float], *, span: Float[np.ndarray, " points"]) -> None:
-    """Name the chosen formula in the empty upper right half, where a front never goes."""
-    right = at[0] > (span.min() + span.max()) / 2
-    words = text.equation("", formula, width=200, size=11) if formula else "chosen"
+    """Name the chosen formula in the upper right, where a front never goes; the headline has long ones."""
+    words = text.equation("", formula, width=400.0, size=11.0)
+    if "\n" in words or not words.startswith("$") or text.measure(words, size=11.0) > LABEL:
+        words = "chosen"
+    across = (at[0] - span.min()) / max(float(np.ptp(span)), 1.0)
     axes.annotate(
         words,
         at,
-        xytext=(-14 if right else 22, 48),
-        textcoords="offset points",
-        ha="right" if right else "left",
+        xytext=(float(np.clip(across + 0.12, 0.42, 0.8)), 0.68),
+        textcoords="axes fraction",
+        ha="center",
         va="bottom",
         fontsize=11,
         color=ACCENT,
-        linespacing=1.5,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2},
-        arrowprops={"arrowstyle": "-", "color": ACCENT, "linewidth": 0.9, "shrinkB": 5},
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 3},
+        arrowprops={"arrowstyle": "-", "color": ACCENT, "linewidth": 0.9, "shrinkB": 6},
         zorder=5,
     )
-    axes.spines["bottom"].set_color(INK)

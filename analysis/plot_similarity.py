@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import plot_text as text
-from .plot_style import PALE, SOFT, blank, headline, ramp, style, thinned
+from .plot_style import HEADLINE, PALE, SOFT, blank, headline, ramp, room, style, thinned
 
 LABELS = 100
 """Rows named at the most; beyond that every second one, and so on."""
@@ -41,7 +41,7 @@ def similarity(
     figure = blank(side + 1.6, side + 0.5)
     axes = figure.add_subplot()
     colour_map = ramp().with_extremes(bad=PALE)
-    image = axes.imshow(matrix, cmap=colour_map, vmin=0.0, vmax=1.0, interpolation="nearest")
+    image = axes.imshow(matrix if order else [[np.nan]], cmap=colour_map, vmin=0.0, vmax=1.0, interpolation="nearest")
     bar = figure.colorbar(image, ax=axes, shrink=0.75, pad=0.02, aspect=30)
     bar.set_label(text.plain(measure))
     bar.outline.set_visible(False)
@@ -51,7 +51,9 @@ def similarity(
         _numbers(axes, matrix)
     grey = "Grey: not comparable." if np.isnan(matrix).any() else ""
     caption = " ".join(filter(None, (grey, text.plain(note, longest=300))))
-    headline(figure, _finding(matrix, labels, measure=measure, of=of), caption)
+    finding = _finding(matrix, labels, measure=measure, of=of)
+    wide = text.measure(finding, size=HEADLINE) > room(figure.get_figwidth())
+    headline(figure, finding.replace(", ", ",\n", 1) if wide else finding, caption)
     return figure
 
 
@@ -66,7 +68,7 @@ def _finding(matrix: Float[np.ndarray, "rows rows"], labels: Sequence[str], *, m
     start = f"{len(labels)} {text.plain(of)}: median {text.plain(measure)}"
     inside, outside = matrix[pairs & same], matrix[pairs & ~same]
     if inside.size and outside.size:
-        return f"{start} {np.median(inside):.2f} within groups,\n{np.median(outside):.2f} between them"
+        return f"{start} {np.median(inside):.2f} within groups, {np.median(outside):.2f} between them"
     both = matrix[pairs]
     return f"{start} {np.median(both):.2f}" if both.size else f"{len(labels)} {text.plain(of)}, no two comparable"
 

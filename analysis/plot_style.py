@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 
-INK, SOFT, PALE = "#222222", "#6b6b6b", "#d9d9d9"
+INK, SOFT, PALE = "#222222", "#6b6b6b", "#cfcfcf"
 ACCENT, BASE, GOOD = "#D55E00", "#0072B2", "#009E73"  # Okabe and Ito, 2008
 
 COLOURS = (
@@ -33,8 +33,11 @@ COLOURS = (
 )
 """Twelve colours told apart with any colour vision: Okabe and Ito's, then Paul Tol's muted scheme."""
 
-HEADLINE, CAPTION = 13, 8.5
+HEADLINE, CAPTION = 13.0, 8.5
 """Sizes in points."""
+
+LINE = 0.45
+"""Inches that each further line of a headline takes."""
 
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -88,14 +91,14 @@ def blank(width: float, height: float) -> Figure:
 
 def headline(figure: Figure, finding: str, caption: str = "") -> None:
     """Write what the picture shows above it, and in grey beneath it how it is to be read."""
-    figure.suptitle(finding, x=0.01, ha="left", fontsize=HEADLINE, linespacing=1.6, color=INK)
-    letters = int(72 * figure.get_figwidth() / (0.56 * CAPTION))
+    figure.suptitle(finding, x=0.01, ha="left", fontsize=HEADLINE, color=INK)
+    letters = int(72 * figure.get_figwidth() / (0.53 * CAPTION))
     figure.supxlabel("\n".join(textwrap.wrap(caption, letters)), x=0.01, ha="left", fontsize=CAPTION, color=SOFT)
 
 
-def room(figure: Figure, share: float = 0.97) -> float:
-    """Tell how many points wide a headline may be."""
-    return share * 72 * float(figure.get_figwidth())
+def room(width: float) -> float:
+    """Tell how many points wide a headline may be on a figure of so many inches."""
+    return 0.97 * 72 * width
 
 
 def colours(count: int) -> list[tuple[float, float, float, float]]:

@@ -75,28 +75,31 @@ def _terms(expression: Expression) -> list[tuple[str, str]]:
 
 def _latex(expression: Expression) -> str:
     text = to_latex(expression, digits=DIGITS)
-    # Without a fraction inside a fraction there is room to set it in full size
+    # mathtext sets no space between a number and a function
+    text = re.sub(r"(?<=[\d}]) (?=\\(?:sin|cos|tan|log|arc))", r" \\, ", text)
+    # A fraction that stands in no other has room for its full size
     return text.replace(r"\frac", r"\dfrac") if text.count(r"\frac") == 1 else text
 
 
 def _lines(start: str, terms: Sequence[tuple[str, str]], *, width: float, size: float) -> list[str]:
     lines, line = [], start
     for sign, term in terms:
-        piece = f"${sign} {term}$" if line == start or not sign else f"${{}} {sign} {term}$"
-        longer = _joined(line, piece)
+        piece = f"${sign} {term}$" if sign else f"${term}$"
+        longer = _joined(line, piece if line == start else f"${{}} {piece[1:]}")
         if measure(longer, size=size) <= width:
             line = longer
             continue
         if line == start or measure(piece, size=size) > 0.95 * width:
             raise ValueError("one term alone is wider than the picture")
         lines.append(line)
+        if len(lines) == LINES:
+            return [*lines[:-1], r"$\quad {} + \cdots$"]
         line = rf"$\quad {{}} {sign} {term}$"
-    lines.append(line)
-    return lines if len(lines) <= LINES else [*lines[: LINES - 1], r"$\quad {} + \cdots$"]
+    return [*lines, line]
 
 
 def _joined(line: str, piece: str) -> str:
-    return f"{line[:-1]} {piece[1:]}" if line.endswith("$") else f"{line}{piece}"
+    return f"{line[:-1].rstrip()} {piece[1:]}" if line.endswith("$") else f"{line}{piece}"
 
 
 def _as_text(start: str, formula: str, *, width: float, size: float) -> str:

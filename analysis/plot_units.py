@@ -53,7 +53,7 @@ def units(
     chosen = [[labels[place] for place in keep] for labels in (networks, levels, features)]
     figure = blank(11.6, 6.4)
     panels = figure.subplot_mosaic([["features", "networks"], ["features", "levels"]], width_ratios=(2.1, 1.0))
-    size = float(np.clip(2200 / max(len(keep), 1), 3, 46))
+    size = float(np.clip(6000 / max(len(keep), 1), 5, 50))
     _features(figure, panels["features"], positions, chosen[2], universality[live], size=size)
     _groups(panels["networks"], positions, chosen[0], title="by network", size=size / 2)
     _groups(panels["levels"], positions, chosen[1], title="by level", size=size / 2)
@@ -90,7 +90,8 @@ def _umap(rows: Float[np.ndarray, "units samples"], start: Positions, *, seed: i
 
         mapper = UMAP(
             n_neighbors=min(15, len(rows) - 1),
-            min_dist=0.25,
+            min_dist=0.6,
+            spread=1.2,
             metric="correlation",
             init=np.asarray(start / max(float(np.abs(start).max()), 1e-12), dtype=np.float32),
             random_state=seed,
@@ -109,16 +110,19 @@ def _live(activations: Float[np.ndarray, "units samples"]) -> Bool[np.ndarray, "
 
 def _finding(features: Sequence[str], networks: Sequence[str]) -> str:
     named = [feature for feature in features if feature]
-    start = f"{len(features):,} units of {len(set(networks))} networks"
+    start = f"{_counted(len(features), 'unit')} of {_counted(len(set(networks)), 'network')}"
     if not named:
         return f"{start}: no feature is above the nulls"
-    count = len(set(named))
-    return f"{start}: {len(named):,} in {count} feature{'s' * (count != 1)} above the nulls"
+    return f"{start}: {len(named):,} in {_counted(len(set(named)), 'feature')} above the nulls"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _caption(count: int, dead: int, note: str) -> str:
     how = "UMAP of 1 \N{MINUS SIGN} correlation" if count >= FEWEST else "Classical scaling of correlations"
-    left_out = f"{dead} units that never vary are left out." if dead else ""
+    left_out = f"{_counted(dead, 'unit')} without usable variation left out." if dead else ""
     words = f"{how}: near means doing alike; axes have no unit. Grey: not above the nulls."
     return " ".join(filter(None, (words, left_out, text.plain(note, longest=300))))
 
@@ -182,9 +186,10 @@ def _names(axes: Axes, positions: Positions, features: Sequence[str]) -> None:
         if len(taken) >= NAMED or any(_collide((middle - other) / span) for other in taken):
             continue
         taken.append(middle)
+        above = (float(middle[0]), float(np.percentile(members[:, 1], 90)))
         label = axes.annotate(
             text.plain(feature, longest=18),
-            middle,
+            above,
             xytext=(0, 7),
             textcoords="offset points",
             ha="center",

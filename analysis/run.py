@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,12 @@ DRAWN = 12
 """Of so many outputs `run` draws fronts and agreements by itself; `plot` draws those of all equations."""
 
 
-def _opened(study: Study | str | Path) -> Study:
-    return study if isinstance(study, Study) else open_study(study)
+@contextmanager
+def _alone(study: Study | str | Path) -> Iterator[Study]:
+    """Open a study unless it is, and keep other runs out of it."""
+    opened = study if isinstance(study, Study) else open_study(study)
+    with opened.alone():
+        yield opened
 
 
 def run(study: Study | str | Path) -> Study:
@@ -31,39 +36,39 @@ def run(study: Study | str | Path) -> Study:
     Takes a study, a zoo.toml or its folder. Raises BadInput where nothing can go on, CatalogueLocked where
     another process writes, Stopped where the study was asked to stop.
     """
-    opened = _opened(study)
-    distil_features(opened)
-    with opened.reading() as catalogue:
-        outputs = catalogue.equations_of_outputs()
-    plot(opened, equations=outputs[:DRAWN])
+    with _alone(study) as opened:
+        distil_features(opened)
+        with opened.reading() as catalogue:
+            outputs = catalogue.equations_of_outputs()
+        plot(opened, equations=outputs[:DRAWN])
     return opened
 
 
 def ingest(study: Study | str | Path) -> Study:
     """Read the checkpoints of a zoo, safely. Takes and raises what `run` does."""
-    opened = _opened(study)
-    _ingest(opened)
+    with _alone(study) as opened:
+        _ingest(opened)
     return opened
 
 
 def probe(study: Study | str | Path) -> Study:
     """Record all networks on the same inputs. Takes and raises what `run` does."""
-    opened = _opened(study)
-    _probe(opened)
+    with _alone(study) as opened:
+        _probe(opened)
     return opened
 
 
 def align(study: Study | str | Path) -> Study:
     """Match units across networks, against the nulls. Takes and raises what `run` does."""
-    opened = _opened(study)
-    _align(opened)
+    with _alone(study) as opened:
+        _align(opened)
     return opened
 
 
 def cluster(study: Study | str | Path) -> Study:
     """Group matched units into features. Takes and raises what `run` does."""
-    opened = _opened(study)
-    _cluster(opened)
+    with _alone(study) as opened:
+        _cluster(opened)
     return opened
 
 
@@ -72,8 +77,8 @@ def distil(study: Study | str | Path, *, only: Sequence[str] = ()) -> Study:
 
     Takes and raises what `run` does, and NotFound for a feature that is not there.
     """
-    opened = _opened(study)
-    distil_features(opened, only=only)
+    with _alone(study) as opened:
+        distil_features(opened, only=only)
     return opened
 
 
@@ -94,8 +99,7 @@ def refusals(study: Study) -> tuple[str, ...]:
     with study.reading() as catalogue:
         rows = catalogue.select("networks", status="refused")
     return tuple(
-        f"refused: {row['file']} {row['message']} [{row['code']}]"
-        + (f"; hint: {row['hint']}" if row["hint"] else "")
+        f"refused: {row['file']} {row['message']} [{row['code']}]" + (f"; hint: {row['hint']}" if row["hint"] else "")
         for row in rows
     )
 
@@ -150,9 +154,7 @@ def _clustered(study: Study, catalogue: Catalogue) -> list[str]:
 
 
 def _distilled(study: Study, catalogue: Catalogue) -> list[str]:
-    equations = sorted(
-        catalogue.select("equations"), key=lambda row: (row["status"] != "equation", row["number"])
-    )
+    equations = sorted(catalogue.select("equations"), key=lambda row: (row["status"] != "equation", row["number"]))
     lines = [line for row in equations for line in law_lines(catalogue, row, whole=len(equations) <= 3)]
     if equations and all(row["status"] == "no_equation" for row in equations):
         lines.insert(0, "no law: no equation predicts a left-out network as well as the other networks do")

@@ -20,7 +20,7 @@ from .stage_align import Aligned, Twins, align
 from .stage_probe import Observed
 from .study import Study
 
-VERSION = "cluster-1"
+VERSION = "cluster-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class Feature:
     """A group of units that do the same thing, with what speaks for it; see `feature.Features` for the terms.
+
+    `universality` is the share of all lineages of the zoo, also of those without such a level.
 
     An output that zoo.toml names has that name and its physical unit.
     """
@@ -176,7 +178,7 @@ def _feature(
         unit=unit,
         members=members,
         lineages=lineages,
-        universality=float(features.universality[index]),
+        universality=lineages / len(set(lineage.values())),
         agreement=float(features.agreement[index]),
         support=float(features.support[index]),
         reliability=float(stable[index]),

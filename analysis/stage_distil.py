@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from threadpoolctl import threadpool_limits
 
 from ..zoo.errors import BadInput, NotFound
 from ..zoo.manifest import DistilTable
@@ -118,7 +119,8 @@ def _distil(study: Study, witness: Witness, *, asked: bool) -> None:
         key = _key(study, witness, quick)
     file = _file(study, key)
     if not file.exists():
-        result = _work(study, witness, whole if deep else quick)
+        with threadpool_limits(1):  # the searches fill the processors, and sums stay in one order
+            result = _work(study, witness, whole if deep else quick)
         with write_atomically(file) as temporary:
             temporary.write_text(json.dumps(result, allow_nan=True))
     _index(study, feature, key, json.loads(file.read_text()))

@@ -54,10 +54,9 @@ def ingest(study: Study) -> tuple[Ingested, ...]:
     _index(study, whole)
     if not any(item.network for item in whole):
         first = next(item.refusal for item in whole if item.refusal)
-        raise BadInput(
-            f"{study.path}: none of {len(whole)} checkpoints can be used, the first because it {first.what}",
-            hint=first.hint or "consilience networks lists why",
-        )
+        why = ", ".join(f"{_text(item.source.file.name)} {item.refusal.what}" for item in whole[:3] if item.refusal)
+        more = "; consilience networks lists all" if len(whole) > 3 else ""
+        raise BadInput(f"{study.path}: no checkpoint can be used: {why}", hint=f"{first.hint}{more}")
     return whole
 
 
@@ -79,7 +78,7 @@ def sources(study: Study) -> tuple[Source, ...]:
                 f"{study.path}: networks[{number}].name: one name for {len(files)} files",
                 hint="leave the name out: each is named for its file",
             )
-        found += [Source(table.name or file.stem, file, inside, table) for file, inside in files]
+        found += [Source(table.name or _text(file.stem), file, inside, table) for file, inside in files]
     names = [source.name for source in found]
     clashing = {name for name in names if names.count(name) > 1}
     whole = [replace(s, name=_long_name(study.folder, s)) if s.name in clashing else s for s in found]
@@ -121,7 +120,12 @@ def _package_folder(package: str) -> Path:
 def _long_name(folder: Path, source: Source) -> str:
     if source.table.name or not source.file.is_relative_to(folder):
         return source.name
-    return source.file.relative_to(folder).with_suffix("").as_posix()
+    return _text(source.file.relative_to(folder).with_suffix("").as_posix())
+
+
+def _text(name: str) -> str:
+    """Write a file name that is no Unicode so that it can be stored and printed."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _ingest(study: Study, source: Source, read: _Reader) -> Ingested:
@@ -197,7 +201,10 @@ def _index(study: Study, whole: tuple[Ingested, ...]) -> None:
             key = content_key([item.key, _row(study, item)])
             if catalogue.indexed("ingest", item.source.name) == key:
                 continue
-            catalogue.replace({"network": item.source.name}, {"networks": [_row(study, item)]})
+            gone = {"layers": [], "units": []} if item.refusal else {}
+            catalogue.replace({"network": item.source.name}, {"networks": [_row(study, item)], **gone})
+            if item.refusal:
+                catalogue.forget("probe", item.source.name)
             catalogue.mark("ingest", item.source.name, key, {})
 
 
@@ -213,7 +220,9 @@ def _row(study: Study, item: Ingested) -> dict[str, Any]:
         "code": refusal.code if refusal else None,
         "message": refusal.what if refusal else None,
         "hint": refusal.hint if refusal else None,
-        "file": str(file.relative_to(study.folder)) if file.is_relative_to(study.folder) else item.source.table.path,
+        "file": _text(str(file.relative_to(study.folder)))
+        if file.is_relative_to(study.folder)
+        else item.source.table.path,
         "format": checkpoint.format if checkpoint else None,
         "digest": item.digest or None,
         "architecture": item.source.table.architecture or ("mlp" if network else None),
@@ -221,7 +230,9 @@ def _row(study: Study, item: Ingested) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in network.module.parameters()) if network else None,
         "lineage": network.lineage if network else None,
         "warnings": warnings,
-        "metadata": json.dumps({**(checkpoint.metadata if checkpoint else {}), **item.source.table.metadata}),
+        "metadata": json.dumps(
+            {**(checkpoint.metadata if checkpoint else {}), **item.source.table.metadata}, sort_keys=True
+        ),
     }
 
 

@@ -11,13 +11,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..zoo.errors import BadManifest, NotFound
+from ..zoo.errors import BadInput, BadManifest, NotFound
 from ..zoo.manifest import Manifest, read_manifest
 from ..zoo.probe import Probe, make_probe
 from ..zoo.store import Store
 from .catalogue import Catalogue, reading, writing
+from .lock import locked
 
 FOLDER = ".consilience"
+PATIENCE = 30.0
+"""Seconds that a write waits for those who read."""
 Item = TypeVar("Item")
 
 
@@ -76,9 +79,13 @@ class Study:
         """What all networks are shown."""
         return make_probe(self.manifest.probe, folder=self.folder, seed=self.manifest.seed)
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other runs out of this project for as long as a verb works; readers may look between writes."""
+        return locked(self.project / "run.lock", wait=self.wait_for_lock)
+
     def writing(self) -> AbstractContextManager[Catalogue]:
-        """Open the catalogue for writing; see `catalogue.writing`."""
-        return writing(self.catalogue_path, wait=self.wait_for_lock)
+        """Open the catalogue for writing; see `catalogue.writing`. Readers are brief, so they are waited for."""
+        return writing(self.catalogue_path, wait=max(PATIENCE, self.wait_for_lock))
 
     def reading(self) -> AbstractContextManager[Catalogue]:
         """Open the catalogue for reading; see `catalogue.reading`."""
@@ -101,12 +108,14 @@ class Study:
 def open_study(path: str | Path = "zoo.toml", **settings: Any) -> Study:
     """Open the zoo that a zoo.toml describes; a folder means the zoo.toml in it.
 
-    Raises BadManifest for a zoo.toml that does not say what it must.
+    Raises BadManifest for a zoo.toml that does not say what it must, BadInput for a device that is not there.
     """
     given = Path(path)
     file = (given / "zoo.toml" if given.is_dir() else given).resolve()
     study = Study(file, read_manifest(file), **settings)
     _check_derived(study)
+    if study.device != "cpu":
+        _check_device(study.device)
     return study
 
 
@@ -119,7 +128,8 @@ def find_study(start: Path, **settings: Any) -> Study:
         if (folder / "zoo.toml").is_file():
             return open_study(folder / "zoo.toml", **settings)
     raise NotFound(
-        f"no zoo.toml in {start.resolve()} or above it", hint="consilience init FOLDER writes one, or name it with --zoo"
+        f"no zoo.toml in {start.resolve()} or above it",
+        hint="consilience init FOLDER writes one, or name it with --zoo",
     )
 
 
@@ -129,6 +139,17 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "consilience": version("consilience")} | {
         package: version(package) for package in packages
     }
+
+
+def _check_device(device: str) -> None:
+    """Try a device before hours of work; torch has several kinds of error for one that is not there."""
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0][:120]
+        raise BadInput(f"device {device!r} cannot be used: {reason}", hint="--device takes cpu, cuda or mps") from None
 
 
 def _check_derived(study: Study) -> None:

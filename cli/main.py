@@ -47,6 +47,23 @@ Format = Annotated[
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Identifiers only.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        answer(f"consilience {version('consilience')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 def _open(zoo: Path | None, **settings: Any) -> Study:
     from ..analysis.study import find_study, open_study
 
@@ -182,7 +199,8 @@ def _lister(what: str, about: str, example: str) -> Callable[..., None]:
         _check_format(format)
         with _open(zoo).reading() as catalogue:
             rows = catalogue.list(what, where=where, sort=sort, limit=limit)
-        _emit(rows, format, quiet)
+        asked = where is not None or limit == 0
+        _emit(rows, format, quiet, hint="loosen --where or --limit" if asked else f"no {what} yet: consilience run")
 
     command.__name__ = what
     command.__doc__ = f"{about}\n\nExample: {example}"
@@ -233,7 +251,7 @@ def query(
     _check_format(format)
     with _open(zoo).reading() as catalogue:
         rows = catalogue.query(sql)
-    _emit(rows, format, False)
+    _emit(rows, format, False, hint='consilience query "SHOW TABLES" shows where to look')
 
 
 @app.command()
@@ -281,43 +299,43 @@ def _check_format(format: str | None) -> None:
         raise typer.BadParameter(f"{format!r} is not one of {', '.join(FORMATS)}", param_hint="--format")
 
 
-def _emit(rows: Any, format: str | None, quiet: bool) -> None:
-    if not rows.rows and rows.columns:
-        raise NotFound("nothing found", hint="loosen --where, or see consilience query 'SHOW TABLES'")
+def _emit(rows: Any, format: str | None, quiet: bool, *, hint: str) -> None:
+    if not rows.rows:
+        raise NotFound("nothing found", hint=hint)
     emit(rows, format=format, quiet=quiet)
 
 
 def main() -> NoReturn:
     """Run the program; every failure is one line, a hint and an exit code."""
     try:
-        app(standalone_mode=True)
-    except ConsilienceError as error:
-        _debug(error)
-        say(f"error: {error.what}")
-        if error.hint:
-            say(f"hint: {error.hint}")
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        code = app(standalone_mode=False) or 0
     except KeyboardInterrupt:
         say("stopped; the same command goes on from here")
-        sys.exit(130)
+        code = 130
     except Exception as error:
-        _debug(error)
-        if type(error).__name__ == "Stopped":
-            say("stopped; the same command goes on from here")
-            sys.exit(130)
-        if isinstance(error, OSError):
-            say(f"error: {error.filename or 'the project folder'}: {error.strerror or error}")
-            say("hint: make room or correct the rights, and run the same command again: nothing stored is lost")
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error)
             sys.exit(2)
-        say(f"error: this is a bug of ours: {type(error).__name__}: {error}")
-        say("hint: run again with CONSILIENCE_DEBUG=1 and report what it prints")
-        sys.exit(1)
-    sys.exit(0)
+        if os.environ.get("CONSILIENCE_DEBUG") == "1":
+            raise
+        what, hint, code = _worded(error)
+        say(what)
+        if hint:
+            say(f"hint: {hint}")
+    sys.exit(code)
 
 
-def _debug(error: BaseException) -> None:
-    if os.environ.get("CONSILIENCE_DEBUG") == "1":
-        raise error
+def _worded(error: Exception) -> tuple[str, str, int]:
+    """Word an error: what happened, what to do about it, and the exit code."""
+    if isinstance(error, ConsilienceError):
+        return f"error: {error.what}", error.hint, error.exit_code
+    if type(error).__name__ in ("Stopped", "Abort"):
+        return "stopped; the same command goes on from here", "", 130
+    if hasattr(error, "format_message"):  # typer's own, whose classes have moved between its versions
+        command = getattr(getattr(error, "ctx", None), "command_path", app.info.name)
+        return f"error: {error.format_message()}", f"{command} --help", 2
+    if isinstance(error, OSError):
+        what = f"error: {error.filename or 'the project folder'}: {error.strerror or error}"
+        return what, "make room or correct the rights and run the same command again: nothing stored is lost", 2
+    what = f"error: this is a bug of ours: {type(error).__name__}: {error}"
+    return what, "run again with CONSILIENCE_DEBUG=1 and report what it prints", 1

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -16,23 +18,38 @@ if TYPE_CHECKING:
     from ..analysis.catalogue import Rows
     from ..analysis.study import Progress
 
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 EVERY = 10.0
 """Seconds between two lines of progress where no terminal shows a bar."""
 
 
 def say(text: str) -> None:
     """Write a line for a person, on stderr."""
-    print(printable(text), file=sys.stderr, flush=True)
+    with _to_whoever_listens(sys.stderr):
+        print(printable(text), file=sys.stderr)
 
 
 def answer(text: str) -> None:
     """Write what was asked for, on stdout."""
-    print(printable(text), flush=True)
+    with _to_whoever_listens(sys.stdout):
+        print(printable(text))
+
+
+@contextmanager
+def _to_whoever_listens(stream: TextIO) -> Iterator[None]:
+    """Go on quietly where the reader has left, as `head` does when it has enough: the work is not in vain."""
+    try:
+        yield
+        stream.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def printable(text: str) -> str:
-    """Show control characters of strangers' names as spaces, so that none moves the cursor."""
-    return "".join(c if c == "\n" or (c.isprintable()) else " " for c in text)
+    """Show control characters of strangers' names as spaces: none moves the cursor or begins a line."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def emit(rows: Rows, *, format: str | None, quiet: bool) -> None:
@@ -41,7 +58,8 @@ def emit(rows: Rows, *, format: str | None, quiet: bool) -> None:
         for row in rows.rows:
             answer(str(row[0]))
         return
-    FORMATS[format or ("table" if sys.stdout.isatty() else "jsonl")](rows)
+    with _to_whoever_listens(sys.stdout):
+        FORMATS[format or ("table" if sys.stdout.isatty() else "jsonl")](rows)
 
 
 def _table(rows: Rows) -> None:
@@ -80,7 +98,9 @@ def _plain(value: object) -> object:
         return None
     if isinstance(value, int | float | str | bool | type(None)):
         return value
-    return [_plain(v) for v in value] if isinstance(value, list) else str(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(v) for key, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else str(value)
 
 
 def _objects(rows: Rows) -> list[dict[str, Any]]:
@@ -100,8 +120,17 @@ def _csv(rows: Rows) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(rows.columns)
     for row in rows.rows:
-        cells = [_plain(value) for value in row]
-        writer.writerow("; ".join(map(str, c)) if isinstance(c, list) else "" if c is None else c for c in cells)
+        writer.writerow([_csv_cell(value) for value in row])
+
+
+def _csv_cell(value: object) -> object:
+    """Write a cell so that a spreadsheet takes a stranger's text for text, not for a formula."""
+    plain = _plain(value)
+    if isinstance(plain, list):
+        plain = "; ".join(map(str, plain))
+    if isinstance(plain, str):
+        return f"'{printable(plain)}" if plain.startswith(FORMULA_SIGNS) else printable(plain)
+    return "" if plain is None else plain
 
 
 def _markdown(rows: Rows) -> None:
