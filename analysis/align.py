@@ -39,9 +39,7 @@ class Universe:
 
 Alignments = Mapping[tuple[int, int], Alignment]
 Method = Callable[[Sequence[Activations]], Alignments]
-Pairing = Callable[
-    [Float[np.ndarray, "left right"]], tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]
-]
+Pairing = Callable[[Float[np.ndarray, "left right"]], tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]]
 
 
 def align(networks: Sequence[Activations], *, method: str = "mutual") -> Alignments:

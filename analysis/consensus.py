@@ -12,7 +12,7 @@ from ..zoo.errors import BadInput
 
 def consensus(values: Float[np.ndarray, "lineages samples"]) -> Float[np.ndarray, " samples"]:
     """Average over lineages, one vote each."""
-    return values.mean(axis=0)
+    return np.asarray(values.mean(axis=0))
 
 
 def peers(values: Float[np.ndarray, "lineages samples"]) -> Float[np.ndarray, "lineages samples"]:
@@ -23,7 +23,7 @@ def peers(values: Float[np.ndarray, "lineages samples"]) -> Float[np.ndarray, "l
     lineages = len(values)
     if lineages < 2:
         raise BadInput("one lineage has no peers", hint="add networks that were trained apart")
-    return (values.sum(axis=0) - values) / (lineages - 1)
+    return np.asarray((values.sum(axis=0) - values) / (lineages - 1))
 
 
 def disagreement(values: Float[np.ndarray, "lineages samples"]) -> float:
@@ -75,7 +75,7 @@ def divide(inputs: Float[np.ndarray, "samples variables"], *, count: int = 16) -
     standardised = (inputs - inputs.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     count = min(count, len(np.unique(standardised, axis=0)))
     labels = KMeans(count, n_init=1, random_state=0).fit_predict(standardised)
-    return np.eye(count)[labels]
+    return np.asarray(np.eye(count)[labels])
 
 
 def relevance(

@@ -46,9 +46,7 @@ def correspond(networks: Sequence[Sequence[RecordedLayer]]) -> tuple[Level, ...]
     Raises BadInput when layers of one level were recorded on different samples.
     """
     hidden = [level for group in _groups(networks, "hidden") for level in _hidden_levels(networks, group)]
-    outputs = [
-        _level("output", networks, tuple(places)) for _, places in sorted(_split(networks, "output").items())
-    ]
+    outputs = [_level("output", networks, tuple(places)) for _, places in sorted(_split(networks, "output").items())]
     return tuple(hidden + outputs)
 
 
@@ -91,14 +89,10 @@ def _level(name: str, networks: Sequence[Sequence[RecordedLayer]], places: tuple
     return Level(name, first.role, first.kind, first.grid, places)
 
 
-def _resemblances(
-    networks: Sequence[Sequence[RecordedLayer]], group: list[Place]
-) -> dict[tuple[Place, Place], float]:
+def _resemblances(networks: Sequence[Sequence[RecordedLayer]], group: list[Place]) -> dict[tuple[Place, Place], float]:
     """Take CKA between every two layers of a group."""
     table = cka_table([networks[network][position].values for network, position in group])
-    return {
-        (first, second): float(table[i, j]) for i, first in enumerate(group) for j, second in enumerate(group)
-    }
+    return {(first, second): float(table[i, j]) for i, first in enumerate(group) for j, second in enumerate(group)}
 
 
 def _lay(stacks: list[list[Place]], cka: Mapping[tuple[Place, Place], float]) -> dict[Place, int]:
@@ -121,8 +115,7 @@ def _scores(
     place: Place, others: Mapping[Place, int], cka: Mapping[tuple[Place, Place], float], depth: int
 ) -> list[float]:
     return [
-        float(np.mean([cka[place, other] for other, at in others.items() if at == level]))
-        for level in range(depth)
+        float(np.mean([cka[place, other] for other, at in others.items() if at == level])) for level in range(depth)
     ]
 
 

@@ -76,9 +76,7 @@ def pool(level: Sequence[Activations]) -> Pool:
     live = [np.flatnonzero(one.alive) for one in level]
     names = list(dict.fromkeys(one.lineage for one in level))
     sizes = [len(units) for units in live]
-    blocks = [
-        standardise(one.values[:, units]).astype(np.float32) for one, units in zip(level, live, strict=True)
-    ]
+    blocks = [standardise(one.values[:, units]).astype(np.float32) for one, units in zip(level, live, strict=True)]
     return Pool(
         np.concatenate(blocks, axis=1),
         np.repeat(np.arange(len(level)), sizes),
@@ -179,9 +177,7 @@ def member_signs(units: Pool, features: Features) -> Int[np.ndarray, " units"]:
     return _lookup(units, features, features.sign, missing=1)
 
 
-def score(
-    units: Pool, label: Int[np.ndarray, " units"], sign: Int[np.ndarray, " units"], count: int
-) -> Scores:
+def score(units: Pool, label: Int[np.ndarray, " units"], sign: Int[np.ndarray, " units"], count: int) -> Scores:
     """Hold every unit against the votes of the other lineages for every feature.
 
     `mean` is the unit's mean correlation with those votes, what average linkage looks at; `r` its
@@ -245,25 +241,19 @@ def renumber(label: Int[np.ndarray, " units"]) -> tuple[Int[np.ndarray, " units"
 def _lookup(
     units: Pool, features: Features, values: Int[np.ndarray, " members"], *, missing: int
 ) -> Int[np.ndarray, " units"]:
-    named = dict(
-        zip(zip(features.network.tolist(), features.unit.tolist(), strict=True), values.tolist(), strict=True)
-    )
+    named = dict(zip(zip(features.network.tolist(), features.unit.tolist(), strict=True), values.tolist(), strict=True))
     places = zip(units.network.tolist(), units.unit.tolist(), strict=True)
     return np.array([named.get(place, missing) for place in places], dtype=np.int64)
 
 
-def _present(
-    units: Pool, label: Int[np.ndarray, " units"], count: int
-) -> Bool[np.ndarray, "lineages features"]:
+def _present(units: Pool, label: Int[np.ndarray, " units"], count: int) -> Bool[np.ndarray, "lineages features"]:
     present = np.zeros((units.lineages, count), dtype=bool)
     held = label >= 0
     present[units.lineage[held], label[held]] = True
     return present
 
 
-def _votes(
-    units: Pool, label: Int[np.ndarray, " units"], sign: Int[np.ndarray, " units"], count: int
-) -> csr_array:
+def _votes(units: Pool, label: Int[np.ndarray, " units"], sign: Int[np.ndarray, " units"], count: int) -> csr_array:
     """Weigh units so that every lineage has one vote in a feature, shared by its members."""
     held = np.flatnonzero(label >= 0)
     ballots = units.lineage[held] * max(count, 1) + label[held]

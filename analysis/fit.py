@@ -71,7 +71,7 @@ def fit(
     def residuals(theta: Float[np.ndarray, " free"]) -> Float[np.ndarray, " samples"]:
         full = start.copy()
         full[chosen] = theta * scale
-        return compiled(full, inputs) - values
+        return np.asarray(compiled(full, inputs) - values)
 
     def jacobian(theta: Float[np.ndarray, " free"]) -> Float[np.ndarray, "samples free"]:
         full = start.copy()
@@ -115,7 +115,7 @@ def condense(expression: Expression, columns: Columns, values: Float[np.ndarray,
     floor = SAME * float(values.std())
 
     def lossless(shorter: Expression, error: float) -> float:
-        return np.log(error + floor) / SAME + complexity(shorter)
+        return float(np.log(error + floor)) / SAME + complexity(shorter)
 
     return prune(expression, columns, values, loss=lossless, edits=_neutral_constants)
 

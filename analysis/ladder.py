@@ -107,11 +107,11 @@ def _product(monomial: tuple[str, ...]) -> Expression:
         Variable(name) ** float(monomial.count(name)) if monomial.count(name) > 1 else Variable(name)
         for name in dict.fromkeys(monomial)
     ]
-    return reduce(lambda left, right: left * right, factors)  # type: ignore[arg-type, return-value]
+    return reduce(lambda left, right: left * right, factors)
 
 
 def _sum(terms: Sequence[Expression], offset: float) -> Expression:
-    return reduce(lambda left, right: left + right, [*terms, Constant(float(offset))])  # type: ignore[arg-type, return-value]
+    return reduce(lambda left, right: left + right, [*terms, Constant(float(offset))])
 
 
 def _solve(

@@ -86,9 +86,7 @@ def gather(batches: Iterable[Num[np.ndarray, "_samples units"]]) -> Moments:
     return reduce(merge, _some(map(measure, batches)))
 
 
-def measure_pair(
-    left: Num[np.ndarray, "samples left"], right: Num[np.ndarray, "samples right"]
-) -> CrossMoments:
+def measure_pair(left: Num[np.ndarray, "samples left"], right: Num[np.ndarray, "samples right"]) -> CrossMoments:
     """Take the moments of two layers and the products between them over one batch."""
     (left_mean, left_centred), (right_mean, right_centred) = _centre(left), _centre(right)
     return CrossMoments(

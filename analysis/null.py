@@ -37,9 +37,7 @@ NULLS: dict[str, Null] = {"rotated": rotate, "shuffled": shuffle}
 UNTRAINED = "untrained"
 
 
-def untrain(
-    level: Sequence[Activations], twins: Sequence[Num[np.ndarray, "samples _units"]]
-) -> list[Activations]:
+def untrain(level: Sequence[Activations], twins: Sequence[Num[np.ndarray, "samples _units"]]) -> list[Activations]:
     """Put untrained twins in the networks' places.
 
     Raises BadInput when they do not fit the networks one by one.
@@ -50,10 +48,7 @@ def untrain(
             f"untrained twins of shapes {[values.shape for values in twins]} do not fit {shapes}",
             hint="give one array per network, of the same samples and units",
         )
-    return [
-        replace(one, values=values, alive=measure(values).alive)
-        for one, values in zip(level, twins, strict=True)
-    ]
+    return [replace(one, values=values, alive=measure(values).alive) for one, values in zip(level, twins, strict=True)]
 
 
 def null_zoos(
@@ -70,9 +65,7 @@ def null_zoos(
     return found
 
 
-def above(
-    observed: Float[np.ndarray, " findings"], null: Float[np.ndarray, " chance"]
-) -> Int[np.ndarray, " findings"]:
+def above(observed: Float[np.ndarray, " findings"], null: Float[np.ndarray, " chance"]) -> Int[np.ndarray, " findings"]:
     """Count the chance values that are at least as large as each finding."""
     return len(null) - np.searchsorted(np.sort(null), observed, side="left")
 
@@ -90,9 +83,7 @@ def exceedance(
     return np.minimum(1.0, (1.0 + above(observed, null)) / (1.0 + (len(null) if trials is None else trials)))
 
 
-def worst(
-    p_values: Mapping[str, Float[np.ndarray, " findings"]], findings: int
-) -> Float[np.ndarray, " findings"]:
+def worst(p_values: Mapping[str, Float[np.ndarray, " findings"]], findings: int) -> Float[np.ndarray, " findings"]:
     """Take the largest p over the nulls; 1 where no null is defined."""
     rows: Iterable[Float[np.ndarray, " findings"]] = p_values.values()
     stacked = list(rows)

@@ -104,7 +104,7 @@ def _scales(
     low, high = float(values.min()), float(reach.max())
     if not alone:
         low, high = min(low, 0.8), max(high, 1.6)
-    pad = (high / low) ** 0.07
+    pad = max((high / low) ** 0.07, 1.1)
     axes.set_ylim(low / pad, high * pad**1.5)
     narrow = high / low < 300
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))

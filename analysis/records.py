@@ -27,20 +27,20 @@ SUFFIXES = {
 def equations(study: Study) -> tuple[EquationRecord, ...]:
     """Give every equation of the catalogue with its evidence, in order. Raises NotFound before a run."""
     with study.reading() as catalogue:
-        rows = catalogue.list("equations").dicts()
+        rows = catalogue.listing("equations").dicts()
         return tuple(_record(catalogue, row["equation"]) for row in rows)
 
 
 def features(study: Study, *, where: str | None = None) -> list[dict[str, Any]]:
     """List the features as dictionaries, those that meet a condition in SQL. Raises BadInput for a bad one."""
     with study.reading() as catalogue:
-        return catalogue.list("features", where=where).dicts()
+        return catalogue.listing("features", where=where).dicts()
 
 
 def networks(study: Study, *, where: str | None = None) -> list[dict[str, Any]]:
     """List the networks as dictionaries, refused ones with the reason. Raises BadInput for a bad condition."""
     with study.reading() as catalogue:
-        return catalogue.list("networks", where=where).dicts()
+        return catalogue.listing("networks", where=where).dicts()
 
 
 def query(study: Study, sql: str) -> list[dict[str, Any]]:
@@ -49,11 +49,12 @@ def query(study: Study, sql: str) -> list[dict[str, Any]]:
         return catalogue.query(sql).dicts()
 
 
-def export_equations(study: Study, path: Path, *, format: str | None = None) -> int:
+def export_equations(study: Study, path: str | Path, *, format: str | None = None) -> int:
     """Write the equations to a file and return how many; the suffix tells the format unless it is named.
 
     Raises BadInput for an unknown format or suffix, NotFound where there are no equations.
     """
+    path = Path(path)
     chosen = format or SUFFIXES.get(path.suffix.lower())
     if chosen is None:
         raise BadInput(

@@ -121,9 +121,7 @@ def centred_gram(layer: Num[np.ndarray, "samples units"]) -> Float[np.ndarray, "
     return gram
 
 
-def _feature_hsic(
-    left: Float[np.ndarray, "samples left"], right: Float[np.ndarray, "samples right"]
-) -> float:
+def _feature_hsic(left: Float[np.ndarray, "samples left"], right: Float[np.ndarray, "samples right"]) -> float:
     # n(n-3) HSIC_1 with centred features: no sample x sample matrix is ever formed.
     n = len(left)
     left_own, right_own = (np.einsum("su,su->s", side, side) for side in (left, right))
@@ -135,9 +133,7 @@ def _feature_hsic(
 
 def _centred(layer: Num[np.ndarray, "samples units"]) -> Float[np.ndarray, "samples live"]:
     if len(layer) < FEWEST_SAMPLES:
-        raise BadInput(
-            f"{len(layer)} samples are too few for CKA", hint=f"give at least {FEWEST_SAMPLES} samples"
-        )
+        raise BadInput(f"{len(layer)} samples are too few for CKA", hint=f"give at least {FEWEST_SAMPLES} samples")
     moments = measure(layer)
     live = moments.alive
     centred: Float[np.ndarray, "samples live"] = layer[:, live].astype(np.float64) - moments.mean[live]

@@ -88,7 +88,7 @@ def align(study: Study) -> Aligned:
     if not file.exists():
         arrays = _work(study, observed, key)
         with write_atomically(file) as temporary:
-            np.savez(temporary, **arrays)
+            np.savez(temporary, allow_pickle=False, **arrays)
     with np.load(file, allow_pickle=False) as arrays:
         levels = tuple(
             Level(name, role, kind, grid, tuple((network, position) for network, position in layers))

@@ -27,7 +27,7 @@ from .stage_cluster import Feature, cluster
 from .stage_probe import Observed
 from .study import Progress, Study
 
-VERSION = "distil-1"
+VERSION = "distil-2"
 
 Columns = Mapping[str, Float[np.ndarray, " samples"]]
 
@@ -48,8 +48,8 @@ class Witness:
     def __call__(self, rows: Float[np.ndarray, "samples inputs"]) -> Float[np.ndarray, "lineages samples"]:
         """Ask every member; members of one lineage are averaged.
 
-        Outputs keep their physical unit. Hidden units are standardised by their moments on the probe and
-        turned to the feature's sign.
+        Outputs that zoo.toml names keep their physical unit. Everything else, of which each network may have
+        a scale of its own, is standardised by its moments on the probe and turned to the feature's sign.
         """
         votes: dict[str, list[np.ndarray]] = {lineage: [] for lineage in self.lineages}
         for member in self.feature.members:
@@ -57,7 +57,7 @@ class Witness:
             layer = next(layer for layer in seen.network.layers if layer.name == member.layer)
             batches = record(seen.network, rows, device=self.study.device)
             values = np.concatenate([batch[layer.name].post[:, member.unit] for batch in batches])
-            if self.feature.role == "hidden":
+            if not self.feature.name:
                 mean, deviation = seen.moments(layer)[:, member.unit]
                 values = member.sign * (values - mean) / (deviation or 1.0)
             votes[seen.network.lineage].append(values.astype(np.float64))

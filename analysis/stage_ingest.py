@@ -201,7 +201,7 @@ def _index(study: Study, whole: tuple[Ingested, ...]) -> None:
             key = content_key([item.key, _row(study, item)])
             if catalogue.indexed("ingest", item.source.name) == key:
                 continue
-            gone = {"layers": [], "units": []} if item.refusal else {}
+            gone: dict[str, list[Any]] = {"layers": [], "units": []} if item.refusal else {}
             catalogue.replace({"network": item.source.name}, {"networks": [_row(study, item)], **gone})
             if item.refusal:
                 catalogue.forget("probe", item.source.name)

@@ -16,7 +16,7 @@ from . import plot as pictures_of
 from .catalogue import Catalogue
 from .fit import predict
 from .parsing import parse
-from .show import headline, rounded
+from .show import rounded
 from .stage_align import Aligned
 from .stage_cluster import Clustered, cluster
 from .stage_distil import Witness, coordinates
@@ -25,7 +25,7 @@ from .study import Study
 SUFFIXES = (".png", ".svg")
 MOST_UNITS = 3000
 SAMPLES = 400
-VERSION = "plot-1"
+VERSION = "plot-2"
 
 Drawing = tuple[str, str, Callable[[], Figure]]
 """A file name without suffix, the key of what it shows, and how to draw it."""
@@ -45,7 +45,7 @@ def plot(
     out = folder or study.project / "plots"
     found = cluster(study)
     with study.reading() as catalogue:
-        rows = [row for row in catalogue.list("equations").dicts() if not equations or row["equation"] in equations]
+        rows = [row for row in catalogue.listing("equations").dicts() if not equations or row["equation"] in equations]
         wanted = pictures or tuple(PICTURES)
         drawings = [d for name in wanted for d in PICTURES[name](study, catalogue, found, rows)]
     if not drawings:
@@ -72,9 +72,9 @@ def _fronts(study: Study, catalogue: Catalogue, found: Clustered, rows: Sequence
         points = [
             pictures_of.FrontPoint(
                 complexity=member["complexity"],
-                ratio=member["peer_ratio"],
-                ratio_error=member["peer_ratio_error"],
-                error=member["error"],
+                ratio=_number(member["peer_ratio"]),
+                ratio_error=_number(member["peer_ratio_error"]),
+                error=_number(member["error"]),
                 formula=rounded(member["expression"]),
                 chosen=member["chosen"] and row["status"] == "equation",
             )
@@ -83,9 +83,13 @@ def _fronts(study: Study, catalogue: Catalogue, found: Clustered, rows: Sequence
         key = content_key(VERSION, row["target"], row["unit"], [str(point) for point in points])
 
         def draw(points: list[pictures_of.FrontPoint] = points, row: dict[str, Any] = row) -> Figure:
-            return pictures_of.front(points, target=row["target"], unit=row["unit"] or "", note=headline(row))
+            return pictures_of.front(points, target=row["target"], unit=row["unit"] or "")
 
         yield f"front-{row['equation']}", key, draw
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _agreements(

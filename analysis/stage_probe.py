@@ -63,7 +63,8 @@ def probe(study: Study) -> tuple[Observed, ...]:
             refusals.append((item, refusal))
     _index(study, observed, refusals)
     if not observed:
-        raise BadInput(f"{study.path}: no network can be probed", hint="consilience networks lists why")
+        why = ", ".join(f"{item.source.file.name} {refusal.what}" for item, refusal in refusals[:3])
+        raise BadInput(f"{study.path}: no network can be probed: {why}", hint="consilience networks lists all")
     return tuple(observed)
 
 
@@ -75,7 +76,7 @@ def _observe(study: Study, item: Ingested) -> Observed:
     if not file.exists():
         arrays = observe(network, study.probe.inputs, device=study.device)
         with write_atomically(file) as temporary:
-            np.savez(temporary, **arrays)
+            np.savez(temporary, allow_pickle=False, **arrays)
     return Observed(network, key, file)
 
 
@@ -147,7 +148,7 @@ def _rows(seen: Observed) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 
 def _variable_rows(study: Study) -> list[dict[str, Any]]:
-    given = [
+    given: list[dict[str, Any]] = [
         {"variable": v.name, "role": "input", "low": v.low, "high": v.high, "unit": v.unit, "formula": None}
         for v in study.probe.variables
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -198,7 +199,7 @@ def _lister(what: str, about: str, example: str) -> Callable[..., None]:
     ) -> None:
         _check_format(format)
         with _open(zoo).reading() as catalogue:
-            rows = catalogue.list(what, where=where, sort=sort, limit=limit)
+            rows = catalogue.listing(what, where=where, sort=sort, limit=limit)
         asked = where is not None or limit == 0
         _emit(rows, format, quiet, hint="loosen --where or --limit" if asked else f"no {what} yet: consilience run")
 
@@ -307,6 +308,8 @@ def _emit(rows: Any, format: str | None, quiet: bool, *, hint: str) -> None:
 
 def main() -> NoReturn:
     """Run the program; every failure is one line, a hint and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal of another alphabet shows ± as an escape
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False) or 0
     except KeyboardInterrupt:

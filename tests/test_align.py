@@ -86,10 +86,7 @@ def _pair(first: np.ndarray, second: np.ndarray) -> list[Activations]:
 
 def _noise_zoo(count: int = 5, units: int = 60) -> list[Activations]:
     rng = np.random.default_rng(11)
-    return [
-        activations(rng.standard_normal((400, units)), odd=True, lineage=str(number))
-        for number in range(count)
-    ]
+    return [activations(rng.standard_normal((400, units)), odd=True, lineage=str(number)) for number in range(count)]
 
 
 def _lost(first: Alignment, second: Alignment, third: Alignment) -> int:
@@ -115,9 +112,7 @@ def test_a_universe_gives_up_little_correlation() -> None:
     rng = np.random.default_rng(2)
     truth = _base(50, seed=4)
     networks = [
-        activations(
-            (truth + 0.8 * rng.standard_normal(truth.shape))[:, rng.permutation(50)], odd=True, lineage=str(n)
-        )
+        activations((truth + 0.8 * rng.standard_normal(truth.shape))[:, rng.permutation(50)], odd=True, lineage=str(n))
         for n in range(6)
     ]
     through, direct = align(networks, method="universe"), align(networks, method="assignment")

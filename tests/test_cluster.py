@@ -48,9 +48,7 @@ def _functions(kind: str, inputs: np.ndarray, count: int, rng: np.random.Generat
     return columns
 
 
-def plant(
-    kind: str, *, networks: int, noise: float, seed: int, present: float = 0.5, shared: int = 40
-) -> Planted:
+def plant(kind: str, *, networks: int, noise: float, seed: int, present: float = 0.5, shared: int = 40) -> Planted:
     """Plant shared functions in random subsets of networks among private ones, some of them twice."""
     rng = np.random.default_rng(seed)
     inputs = rng.uniform(-1, 1, (SAMPLES, 3))
@@ -185,10 +183,7 @@ def test_names_signs_scales_and_sample_order_do_not_matter(noise: float) -> None
         values = (one.values[samples][:, order] * scale).astype(np.float32)
         turned.append(activations(values, odd=True, lineage=one.lineage))
         orders.append(order)
-    after = [
-        groups[np.argsort(order)]
-        for groups, order in zip(grouping(turned, cluster(turned)), orders, strict=True)
-    ]
+    after = [groups[np.argsort(order)] for groups, order in zip(grouping(turned, cluster(turned)), orders, strict=True)]
     assert _same_groups(before, after)
 
 
@@ -197,9 +192,7 @@ def test_duplicated_and_constant_units_change_nothing_else() -> None:
     features = cluster(planted.level)
     before = grouping(planted.level, features)
     first, twin = planted.level[0], int(features.unit[features.network == 0][0])
-    values = np.hstack(
-        [first.values, 2.0 * first.values[:, [twin]], np.full((SAMPLES, 1), 0.1, dtype=np.float32)]
-    )
+    values = np.hstack([first.values, 2.0 * first.values[:, [twin]], np.full((SAMPLES, 1), 0.1, dtype=np.float32)])
     more = [activations(values, odd=True, lineage="0"), *planted.level[1:]]
     found = cluster(more)
     after = grouping(more, found)
@@ -288,9 +281,7 @@ def _check_digits(seed: int) -> None:
     assert features.universality.tolist() == [1.0] * 10
     found = grouping(level, features)
     named = {
-        (int(groups[unit]), int(order[unit]))
-        for groups, order in zip(found, orders, strict=True)
-        for unit in range(10)
+        (int(groups[unit]), int(order[unit])) for groups, order in zip(found, orders, strict=True) for unit in range(10)
     }
     assert len(named) == 10
 
@@ -323,8 +314,7 @@ def test_outputs_of_different_numbers_are_clustered_like_hidden_units() -> None:
     rng = np.random.default_rng(3)
     truth = rng.standard_normal((400, 12))
     level = [
-        activations(truth[:, : 12 - n] + 0.2 * rng.standard_normal((400, 12 - n)), lineage=str(n))
-        for n in range(4)
+        activations(truth[:, : 12 - n] + 0.2 * rng.standard_normal((400, 12 - n)), lineage=str(n)) for n in range(4)
     ]
     groups = grouping(level, cluster_outputs(level))
     assert groups[0][-1] == -1  # no other network has the twelfth

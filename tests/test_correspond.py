@@ -43,14 +43,11 @@ def test_shallow_networks_are_laid_along_the_deepest(seed: int) -> None:
     stages = _stages(4)
     kept = [(0, 1, 2, 3), (0, 2, 3), (1, 3), (2,), (0, 1, 2, 3), (0, 1)]
     networks = [
-        [*(_layer(stages[at], 100 * seed + 10 * n + at) for at in ats), _output(n)]
-        for n, ats in enumerate(kept)
+        [*(_layer(stages[at], 100 * seed + 10 * n + at) for at in ats), _output(n)] for n, ats in enumerate(kept)
     ]
     names = _where(correspond(networks))
     for network, ats in enumerate(kept):
-        assert [names[network, position] for position in range(len(ats))] == [
-            f"hidden {at + 1}" for at in ats
-        ]
+        assert [names[network, position] for position in range(len(ats))] == [f"hidden {at + 1}" for at in ats]
         assert names[network, len(ats)] == "output"
 
 

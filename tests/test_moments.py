@@ -30,9 +30,7 @@ def _layers(offset: float) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("offset", [0.0, 1e4, 1e8])
 @pytest.mark.parametrize("sizes", [(600,), (1, 1, 598), (60,) * 10, (7,) * 86])
-def test_streamed_correlation_equals_two_pass_on_class_sorted_batches(
-    offset: float, sizes: tuple[int, ...]
-) -> None:
+def test_streamed_correlation_equals_two_pass_on_class_sorted_batches(offset: float, sizes: tuple[int, ...]) -> None:
     left, right = _layers(offset)
     edges = np.minimum(np.cumsum((0, *sizes)), 600)
     parts = [measure_pair(left[a:b], right[a:b]) for a, b in pairwise(edges) if b > a]

@@ -175,7 +175,7 @@ def test_dollars_in_names_start_no_mathematics(name: str) -> None:
     ("target", "formula", "drawn"),
     [
         ("F", "m1*m2/r**2", r"$F = \dfrac{m_{1} m_{2}}{r^{2}}$"),
-        ("", "x + 1", "$ x {} + 1$"),
+        ("", "x + 1", "$x {} + 1$"),
         ("my force", "-x - y", "my force = $- x {} - y$"),
         ("F", "import os", "F = import os"),
         ("F$", "2**$x", r"F\$ = 2^\$x"),

@@ -28,9 +28,7 @@ def _hsic_by_definition(left: np.ndarray, right: np.ndarray) -> float:
     np.fill_diagonal(m, 0.0)
     one = np.ones(n)
     return float(
-        np.trace(k @ m)
-        + (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2))
-        - 2.0 / (n - 2) * (one @ k @ m @ one)
+        np.trace(k @ m) + (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2)) - 2.0 / (n - 2) * (one @ k @ m @ one)
     )
 
 
@@ -65,9 +63,7 @@ def test_cka_follows_the_published_formula_through_either_gram_matrix(widths: tu
     right[:, :5] += left[:, :5]
     scale = np.sqrt(_hsic_by_definition(left, left) * _hsic_by_definition(right, right))
     assert cka(left, right) == pytest.approx(_hsic_by_definition(left, right) / scale, abs=1e-9)
-    assert np.vdot(centred_gram(left), centred_gram(right)) == pytest.approx(
-        _hsic_by_definition(left, right), rel=1e-9
-    )
+    assert np.vdot(centred_gram(left), centred_gram(right)) == pytest.approx(_hsic_by_definition(left, right), rel=1e-9)
 
 
 def test_cka_of_noise_is_about_zero_however_wide_the_layers() -> None:
