@@ -1,0 +1,1 @@
+"""Arrays in, findings out: alignment, features, equations and the catalogue."""

@@ -184,7 +184,9 @@ class Catalogue:
         """Drop the note that a stage's result for a subject is indexed."""
         self.replace({"stage": stage, "subject": subject}, {"stages": []})
 
-    def listing(self, what: str, *, where: str | None = None, sort: str | None = None, limit: int | None = None) -> Rows:
+    def listing(
+        self, what: str, *, where: str | None = None, sort: str | None = None, limit: int | None = None
+    ) -> Rows:
         """List networks, layers, features, equations or matches.
 
         `where` is a condition in SQL; `sort` a column, with a minus before it for descending. Raises
@@ -385,7 +387,11 @@ def reading(path: Path, *, wait: float = 5.0) -> Iterator[Catalogue]:
     """
     if not path.exists():
         raise NotFound(f"{path}: no catalogue here yet", hint="consilience run zoo.toml makes one")
-    config: dict[str, Any] = {"enable_external_access": "false", "autoinstall_known_extensions": "false", "memory_limit": "2GB"}
+    config: dict[str, Any] = {
+        "enable_external_access": "false",
+        "autoinstall_known_extensions": "false",
+        "memory_limit": "2GB",
+    }
     connection = _patiently(
         lambda: duckdb.connect(str(path), read_only=True, config=config),
         path=path,

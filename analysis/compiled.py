@@ -137,9 +137,7 @@ class _Tape:
         """Record an expression whose leaves have slots already."""
         if isinstance(expression, Constant | Variable):
             return leaf(expression)
-        return self.apply(
-            expression.function, *[self.record(argument, leaf) for argument in expression.arguments]
-        )
+        return self.apply(expression.function, *[self.record(argument, leaf) for argument in expression.arguments])
 
 
 def _reverse(tape: _Tape, value: int, parameters: Iterable[int]) -> tuple[int | None, ...]:
@@ -167,8 +165,6 @@ def _chain(tape: _Tape, outer: int, rule: Expression, places: tuple[int, ...]) -
         return tape.apply("neg", outer)
     inner = tape.record(
         rule,
-        lambda leaf: (
-            LITERALS.index(leaf.value) if isinstance(leaf, Constant) else places[ARGUMENTS.index(leaf.name)]
-        ),
+        lambda leaf: LITERALS.index(leaf.value) if isinstance(leaf, Constant) else places[ARGUMENTS.index(leaf.name)],
     )
     return inner if outer == PLUS else tape.apply("mul", outer, inner)

@@ -57,9 +57,7 @@ def distil(
     progress("ladder")
     front = _front(judge.assess(expression) for expression in ladder(target.fit.columns, judge.goal))
     if engine and target.fit.columns:
-        found = restart(
-            engine, target.fit.columns, judge.goal, restarts=restarts, evaluations=evaluations, seed=seed
-        )
+        found = restart(engine, target.fit.columns, judge.goal, restarts=restarts, evaluations=evaluations, seed=seed)
         front = _search(judge, front, found, progress=lambda n: progress(f"search {n} of at most {restarts}"))
     progress("choosing")
     for candidate in sorted(front, key=lambda candidate: candidate.score)[:3]:
@@ -128,13 +126,13 @@ def _verdict(chosen: Candidate, front: Sequence[Candidate], judge: Judge) -> tup
         )
     if chosen.complexity > LONGEST:
         return "no_equation", f"nothing within {LONGEST} nodes is as good as the peers"
-    if not variables(chosen.expression):
-        return (
-            "no_equation",
-            "no formula is better than a constant, and its error is beyond the networks' own",
-        )
     if not judge.passes(chosen):
-        return "no_equation", f"the best found errs {_merit(chosen):.2f} times as much as the peers do"
+        best = min(front, key=_merit)
+        return "no_equation", (
+            f"the best found, of {best.complexity} nodes, errs {_merit(best):.2f} times as much as the peers do"
+        )
+    if not variables(chosen.expression):
+        return "no_equation", "no formula is better than a constant"
     better = _outdone(chosen, front)
     if better:
         return "equation", (
@@ -147,8 +145,4 @@ def _verdict(chosen: Candidate, front: Sequence[Candidate], judge: Judge) -> tup
 def _outdone(chosen: Candidate, front: Sequence[Candidate]) -> Candidate | None:
     """Find the most accurate candidate, if it is better than the chosen one by more than a standard error."""
     best = min(front, key=_merit)
-    return (
-        best
-        if best.ratio and chosen.ratio and chosen.ratio.value > best.ratio.value + best.ratio.error
-        else None
-    )
+    return best if best.ratio and chosen.ratio and chosen.ratio.value > best.ratio.value + best.ratio.error else None

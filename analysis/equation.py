@@ -135,9 +135,7 @@ def unit_and_range(variable: Range) -> str:
     """Say a variable's unit and range in words, as far as they are known."""
     unit = f"[{plain(variable.unit)}]" if variable.unit else ""
     known = finite(variable.low) is not None and finite(variable.high) is not None
-    return " ".join(
-        part for part in (unit, f"{variable.low:g} to {variable.high:g}" if known else "") if part
-    )
+    return " ".join(part for part in (unit, f"{variable.low:g} to {variable.high:g}" if known else "") if part)
 
 
 def constant_in_words(constant: Interval) -> str:

@@ -77,12 +77,8 @@ def _cell(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(RISKY) else value
 
 
-VARIABLE = pa.struct(
-    [("name", pa.string()), ("unit", pa.string()), ("low", pa.float64()), ("high", pa.float64())]
-)
-CONSTANT = pa.struct(
-    [("value", pa.float64()), ("low", pa.float64()), ("high", pa.float64()), ("snapped", pa.bool_())]
-)
+VARIABLE = pa.struct([("name", pa.string()), ("unit", pa.string()), ("low", pa.float64()), ("high", pa.float64())])
+CONSTANT = pa.struct([("value", pa.float64()), ("low", pa.float64()), ("high", pa.float64()), ("snapped", pa.bool_())])
 SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("id", "feature", "title", "status", "target", "unit")),

@@ -169,9 +169,7 @@ class Apply(Node):
     def __post_init__(self) -> None:
         known = FUNCTIONS.get(self.function)
         if known is None:
-            raise BadFormula(
-                f"unknown function {self.function[:80]!r}", hint=f"known are {', '.join(FUNCTIONS)}"
-            )
+            raise BadFormula(f"unknown function {self.function[:80]!r}", hint=f"known are {', '.join(FUNCTIONS)}")
         if len(self.arguments) != known.arity:
             raise BadFormula(
                 f"{self.function} takes {known.arity} arguments, found {len(self.arguments)}",
@@ -251,9 +249,7 @@ def substitute(expression: Expression, replacements: Mapping[str, Expression]) -
 
 def _rebuild(expression: Expression, leaf: Callable[[Constant | Variable], Expression]) -> Expression:
     if isinstance(expression, Apply):
-        return Apply(
-            expression.function, tuple(_rebuild(argument, leaf) for argument in expression.arguments)
-        )
+        return Apply(expression.function, tuple(_rebuild(argument, leaf) for argument in expression.arguments))
     return leaf(expression)
 
 

@@ -52,9 +52,7 @@ class Fit:
     error: float
 
 
-def fit(
-    expression: Expression, columns: Columns, values: Float[np.ndarray, " samples"], *, steps: int = 30
-) -> Fit:
+def fit(expression: Expression, columns: Columns, values: Float[np.ndarray, " samples"], *, steps: int = 30) -> Fit:
     """Fit the free constants by least squares (Levenberg–Marquardt), from where they are.
 
     The error is infinite where the expression has no finite value at some sample.
@@ -160,9 +158,7 @@ def _shared_scale(expression: Expression) -> Iterator[Expression]:
 
 
 def _with(expression: Expression, changes: Mapping[int, float]) -> Expression:
-    return with_constants(
-        expression, [changes.get(place, value) for place, value in enumerate(constants(expression))]
-    )
+    return with_constants(expression, [changes.get(place, value) for place, value in enumerate(constants(expression))])
 
 
 def _depths(expression: Expression, depth: int) -> Iterator[int]:

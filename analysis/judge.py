@@ -116,9 +116,7 @@ class Judge:
         self.alone = len(target.fit.values) < 2
         self.regions = divide(target.held_out.inputs)
         self.noise = 1e-3 * self.scale if self.alone else _noise(target.fit.values)
-        self.peer_r2 = (
-            float("nan") if self.alone else _mean_r2(peers(target.held_out.values), target.held_out.values)
-        )
+        self.peer_r2 = float("nan") if self.alone else _mean_r2(peers(target.held_out.values), target.held_out.values)
 
     def assess(self, expression: Expression) -> Candidate:
         """Fit to the consensus, and without each lineage in turn; compare with the peers."""
@@ -300,7 +298,5 @@ def _r2(predicted: Float[np.ndarray, " samples"], values: Float[np.ndarray, " sa
     return float(1 - np.mean(np.square(predicted - values)) / variance)
 
 
-def _mean_r2(
-    predicted: Float[np.ndarray, "lineages samples"], values: Float[np.ndarray, "lineages samples"]
-) -> float:
+def _mean_r2(predicted: Float[np.ndarray, "lineages samples"], values: Float[np.ndarray, "lineages samples"]) -> float:
     return float(np.mean([_r2(p, v) for p, v in zip(predicted, values, strict=True)]))

@@ -35,9 +35,7 @@ def _plane(columns: Columns, values: Float[np.ndarray, " samples"]) -> Expressio
     names = list(columns)
     design = np.column_stack([*columns.values(), np.ones(len(values))])
     *slopes, offset = _solve(design, values)
-    return _sum(
-        [Constant(float(slope)) * Variable(name) for name, slope in zip(names, slopes, strict=True)], offset
-    )
+    return _sum([Constant(float(slope)) * Variable(name) for name, slope in zip(names, slopes, strict=True)], offset)
 
 
 def _power_law(columns: Columns, values: Float[np.ndarray, " samples"]) -> Iterator[Expression]:
@@ -66,9 +64,7 @@ def sparse_polynomials(
     monomials = _monomials(list(columns), degree)
     if len(monomials) > LIBRARY:
         return
-    library = np.column_stack(
-        [np.prod([columns[name] for name in monomial], axis=0) for monomial in monomials]
-    )
+    library = np.column_stack([np.prod([columns[name] for name in monomial], axis=0) for monomial in monomials])
     residual, remaining = values - values.mean(), library - library.mean(axis=0)
     scale = np.linalg.norm(remaining, axis=0)
     chosen: list[int] = []
@@ -88,9 +84,7 @@ def sparse_polynomials(
 
 
 def _monomials(names: Sequence[str], degree: int) -> list[tuple[str, ...]]:
-    return [
-        monomial for order in range(1, degree + 1) for monomial in combinations_with_replacement(names, order)
-    ]
+    return [monomial for order in range(1, degree + 1) for monomial in combinations_with_replacement(names, order)]
 
 
 def _polynomial(

@@ -9,8 +9,8 @@ from typing import Any
 from ..zoo.errors import BadInput, NotFound
 from .catalogue import Catalogue
 from .equation import EquationRecord, Interval, Range
-from .expression import variables
 from .export import FORMATS, export
+from .expression import variables
 from .parsing import parse
 from .study import Study
 

@@ -44,7 +44,9 @@ class Search(Protocol):
         alphabet: Sequence[str],
         evaluations: int,
         seed: int,
-    ) -> list[Expression]: ...
+    ) -> list[Expression]:
+        """Search once, with so many evaluations of candidates at most."""
+        ...
 
 
 def operon(

@@ -153,7 +153,8 @@ def _tell_equation(catalogue: Catalogue, row: Row) -> list[str]:
         lines.append(f"    {each['lineage']}  {each['fidelity']:.6f}{ratio}")
     lines.append("  the front: nodes, peer ratio, equation")
     for member in sorted(catalogue.select("fronts", equation=row["equation"]), key=lambda m: m["complexity"]):
-        ratio = "" if _missing(member["peer_ratio"]) else f"{member['peer_ratio']:.3g} ± {member['peer_ratio_error']:.2g}"
+        known = not _missing(member["peer_ratio"])
+        ratio = f"{member['peer_ratio']:.3g} ± {member['peer_ratio_error']:.2g}" if known else ""
         mark = "*" if member["chosen"] else " "
         lines.append(f"  {mark} {member['complexity']:3d}  {ratio:>16}  {rounded(member['expression'])}")
     return lines

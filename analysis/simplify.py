@@ -58,9 +58,7 @@ def _is_number(expression: Expression) -> bool:
 def _fold(expression: Apply) -> Expression | None:
     if not all(_is_number(argument) for argument in expression.arguments):
         return None
-    values = [
-        np.float64(argument.value) for argument in expression.arguments if isinstance(argument, Constant)
-    ]
+    values = [np.float64(argument.value) for argument in expression.arguments if isinstance(argument, Constant)]
     with np.errstate(all="ignore"):
         value = float(FUNCTIONS[expression.function].compute(*values))
     return Constant(_checked(value, exact_zero=True)) if math.isfinite(value) else expression
@@ -241,9 +239,7 @@ def _sqrt(expression: Apply) -> Expression:
 
 def _even(expression: Apply) -> Expression:
     (inner,) = expression.arguments
-    if expression.function == "abs" and (
-        is_call(inner, "abs") or is_call(inner, "sqrt") or is_call(inner, "exp")
-    ):
+    if expression.function == "abs" and (is_call(inner, "abs") or is_call(inner, "sqrt") or is_call(inner, "exp")):
         return inner
     return Apply(expression.function, (_positive(inner) or inner,))
 

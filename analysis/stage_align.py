@@ -169,9 +169,7 @@ def _index(study: Study, aligned: Aligned, arrays: Mapping[str, np.ndarray]) -> 
         )
         catalogue.keep_only("level", [level.name for level in aligned.levels], ("matches",))
         for number, level in enumerate(aligned.levels):
-            catalogue.replace_arrow(
-                {"level": level.name}, "matches", _match_rows(aligned, level, number, arrays)
-            )
+            catalogue.replace_arrow({"level": level.name}, "matches", _match_rows(aligned, level, number, arrays))
         catalogue.mark("align", "zoo", aligned.key, {"seed": study.manifest.seed})
 
 

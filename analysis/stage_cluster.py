@@ -114,16 +114,12 @@ def _work(study: Study, aligned: Aligned) -> dict[str, Any]:
         judged = _judge(study, aligned, level, values, twins)
         stable = reliability(values, judged.features)
         chance += [float(support) for null in judged.nulls.values() for support in null.support]
-        found += [
-            _feature(study, aligned, level, judged, stable, index) for index in range(len(judged.features))
-        ]
+        found += [_feature(study, aligned, level, judged, stable, index) for index in range(len(judged.features))]
     numbered = [replace(feature, number=number) for number, feature in enumerate(sorted(found, key=_order), 1)]
     return {"features": [asdict(feature) for feature in numbered], "null_support": chance}
 
 
-def _judge(
-    study: Study, aligned: Aligned, level: Level, values: Sequence[Activations], twins: Twins
-) -> Judgement:
+def _judge(study: Study, aligned: Aligned, level: Level, values: Sequence[Activations], twins: Twins) -> Judgement:
     settings, seed = study.manifest.align, study.manifest.seed
 
     def untrained(draw: int) -> list[np.ndarray]:
@@ -133,9 +129,7 @@ def _judge(
         groups = _named_groups(study, aligned, level)
         find = partial(features_from, groups=groups)
         return judge(values, find=find, twins=untrained, seed=seed, draws=settings.null_draws)
-    return discover(
-        values, outputs=level.role == "output", twins=untrained, seed=seed, draws=settings.null_draws
-    )
+    return discover(values, outputs=level.role == "output", twins=untrained, seed=seed, draws=settings.null_draws)
 
 
 def _named_groups(study: Study, aligned: Aligned, level: Level) -> list[Int[np.ndarray, " units"]]:

@@ -93,9 +93,7 @@ def _choose(study: Study, features: Sequence[Feature], only: Sequence[str]) -> l
             raise NotFound(f"no feature {missing[0]!r}", hint="consilience features lists them")
         return [known[name] for name in only]
     settings = study.manifest.distil
-    outputs = [
-        f for f in features if f.role == "output" and (settings.outputs is None or f.name in settings.outputs)
-    ]
+    outputs = [f for f in features if f.role == "output" and (settings.outputs is None or f.name in settings.outputs)]
     hidden = [f for f in features if f.role == "hidden" and f.above_null and f.grid == 1]
     return outputs + hidden[: settings.features]
 
@@ -198,9 +196,7 @@ def _two_samples(
     return rows[:half], rows[half:]
 
 
-def coordinates(
-    study: Study, rows: Float[np.ndarray, "samples inputs"]
-) -> dict[str, Float[np.ndarray, " samples"]]:
+def coordinates(study: Study, rows: Float[np.ndarray, "samples inputs"]) -> dict[str, Float[np.ndarray, " samples"]]:
     """Name the columns of rows of the probe, and compute the derived variables."""
     columns = dict(zip((v.name for v in study.probe.variables), rows.T, strict=True))
     derived = {d.name: evaluate(parse(d.formula), columns) for d in study.manifest.probe.derived}
@@ -215,9 +211,7 @@ class Effect:
     kept: bool
 
 
-def _relevance(
-    study: Study, witness: Witness, rows: Float[np.ndarray, "samples inputs"]
-) -> dict[str, Effect]:
+def _relevance(study: Study, witness: Witness, rows: Float[np.ndarray, "samples inputs"]) -> dict[str, Effect]:
     """Screen the variables: one whose effect is below what the networks disagree by cannot be in a law.
 
     A derived variable is in as far as one of the inputs that it is made of is. Raises BadInput for a name
@@ -305,8 +299,7 @@ def _index(study: Study, feature: Feature, key: str, result: Mapping[str, Any]) 
                     )
                 ],
                 "relevances": [
-                    {"equation": equation, "variable": name, **effect}
-                    for name, effect in result["relevance"].items()
+                    {"equation": equation, "variable": name, **effect} for name, effect in result["relevance"].items()
                 ],
             },
         )

@@ -214,9 +214,7 @@ def _universality(
     yield "universality", content_key(VERSION, found.key), draw
 
 
-PICTURES: dict[
-    str, Callable[[Study, Catalogue, Clustered, Sequence[dict[str, Any]]], Iterator[Drawing]]
-] = {
+PICTURES: dict[str, Callable[[Study, Catalogue, Clustered, Sequence[dict[str, Any]]], Iterator[Drawing]]] = {
     "front": _fronts,
     "agreement": _agreements,
     "units": _units,

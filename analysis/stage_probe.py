@@ -100,7 +100,8 @@ def observe(
         raise Refused("not-finite", "gives NaN or infinite outputs on the probe", hint="leave it out, or mend it")
     arrays: dict[str, np.ndarray] = {}
     for place, (entering, leaving) in enumerate(zip(before, after, strict=True)):
-        assert entering is not None and leaving is not None  # the probe has at least eight samples
+        assert entering is not None  # the probe has at least eight samples
+        assert leaving is not None
         arrays[f"pre/{place}"] = np.concatenate(pre[place])
         arrays[f"alive/{place}"] = entering.alive & leaving.alive
         arrays[f"moments/{place}"] = np.stack([leaving.mean, np.sqrt(leaving.variance)])

@@ -69,9 +69,7 @@ def _number(value: float, exact: bool) -> sympy.Expr:
 
 def _small_power(expression: Apply) -> bool:
     base, exponent = expression.arguments
-    return (
-        isinstance(base, Constant) and isinstance(exponent, Constant) and abs(exponent.value) <= LARGEST_POWER
-    )
+    return isinstance(base, Constant) and isinstance(exponent, Constant) and abs(exponent.value) <= LARGEST_POWER
 
 
 def equivalent(
@@ -122,9 +120,7 @@ def _agree(left: Expression, right: Expression, ranges: Mapping[str, tuple[float
     return bool((np.abs(one - other)[finite] <= TOLERANCE * scale).all())
 
 
-def _prove(
-    left: Expression, right: Expression, ranges: Mapping[str, tuple[float, float]], timeout: float
-) -> bool:
+def _prove(left: Expression, right: Expression, ranges: Mapping[str, tuple[float, float]], timeout: float) -> bool:
     question = json.dumps(
         {
             "difference": [to_text(left), to_text(right)],

@@ -1,0 +1,1 @@
+"""People in, people out: the command line."""

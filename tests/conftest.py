@@ -80,7 +80,6 @@ class Running:
 
     def wait(self) -> Done:
         code = int(self.program.ask({"wait": self.pid}))
-        # No stream is read as the platform likes it: what the program writes is UTF-8.
         out, err = ((self.scratch / name).read_text("utf-8") for name in ("out", "err"))
         shutil.rmtree(self.scratch)
         return Done(code, out, err)
@@ -106,6 +105,8 @@ class WarmProgram:
 
     def start(self, *arguments: str | Path, folder: Path) -> Running:
         scratch = Path(tempfile.mkdtemp(prefix="consilience-test-"))
+        for name in ("out", "err"):
+            (scratch / name).touch()
         request = {"arguments": [*map(str, arguments)], "folder": str(folder), "scratch": str(scratch)}
         return Running(int(self.ask(request)), scratch, self)
 

@@ -56,9 +56,7 @@ def outputs(module: nn.Module) -> np.ndarray:
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_an_mlp_computes_what_its_author_did(name: str) -> None:
     torch.manual_seed(1)
-    module = nn.Sequential(
-        nn.Linear(3, 7), ACTIVATIONS[name](), nn.Linear(7, 5), ACTIVATIONS[name](), nn.Linear(5, 2)
-    )
+    module = nn.Sequential(nn.Linear(3, 7), ACTIVATIONS[name](), nn.Linear(7, 5), ACTIVATIONS[name](), nn.Linear(5, 2))
     network = build(checkpoint(state(module)), activation=name)
     np.testing.assert_array_equal(predict(network, ROWS), outputs(module))
     assert [(layer.name, layer.units, layer.role) for layer in network.layers] == [
@@ -105,9 +103,7 @@ def test_layers_are_ordered_by_number_not_by_letter(naming: str) -> None:
 def test_shapes_order_layers_whose_names_do_not(widths: tuple[int, ...]) -> None:
     module = perceptron(*widths)
     names = {"0": "input", "2": "hidden.0", "4": "output"}
-    tensors = {
-        f"{names[name.split('.')[0]]}.{name.split('.')[1]}": array for name, array in state(module).items()
-    }
+    tensors = {f"{names[name.split('.')[0]]}.{name.split('.')[1]}": array for name, array in state(module).items()}
     source = checkpoint(dict(sorted(tensors.items())), {"activation": "tanh"})
     if widths[-1] == 8:
         with pytest.raises(Refused, match="fit together in more than one order") as caught:
@@ -132,12 +128,8 @@ def test_double_precision_is_kept_and_half_is_widened() -> None:
     module = perceptron(3, 4, 1)
     double = {name: array.astype(np.float64) for name, array in state(module).items()}
     half = {name: array.astype(np.float16) for name, array in state(module).items()}
-    assert predict(build(checkpoint(double), activation="tanh"), ROWS) == pytest.approx(
-        outputs(module), abs=1e-6
-    )
-    assert predict(build(checkpoint(half), activation="tanh"), ROWS) == pytest.approx(
-        outputs(module), abs=1e-2
-    )
+    assert predict(build(checkpoint(double), activation="tanh"), ROWS) == pytest.approx(outputs(module), abs=1e-6)
+    assert predict(build(checkpoint(half), activation="tanh"), ROWS) == pytest.approx(outputs(module), abs=1e-2)
 
 
 def test_the_manifest_overrules_the_checkpoint() -> None:

@@ -148,9 +148,7 @@ def test_a_training_checkpoint_is_unpacked_and_prefixes_go(tmp_path: Path, nest:
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.ones(4, 3)).sum().backward()
     optimizer.step()
-    torch.save(
-        {"epoch": 3, nest: state, "optimizer": optimizer.state_dict(), "activation": "relu"}, tmp_path / "a"
-    )
+    torch.save({"epoch": 3, nest: state, "optimizer": optimizer.state_dict(), "activation": "relu"}, tmp_path / "a")
     found = read_checkpoint(tmp_path / "a")
     assert set(found.tensors) == set(model.state_dict())
     assert found.metadata == {"epoch": "3", "activation": "relu"}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from consilience.analysis.distil import Distillation, distil
 from consilience.analysis.expression import constants, evaluate
 from consilience.analysis.judge import Sample, Target

@@ -26,9 +26,7 @@ from consilience.zoo.sketch import MANY, plain, quoted
 TANH = {"activation": "tanh"}
 
 
-def mlp(
-    folder: Path, name: str, *, widths: Sequence[int] = (3, 8, 1), metadata: dict[str, str] | None = TANH
-) -> Path:
+def mlp(folder: Path, name: str, *, widths: Sequence[int] = (3, 8, 1), metadata: dict[str, str] | None = TANH) -> Path:
     """Write a small MLP."""
     rng = np.random.default_rng(len(name))
     tensors = {}
@@ -366,9 +364,7 @@ def test_patterns_match_the_files_and_nothing_else(
         (folder / file).touch()
     wanted = data.draw(st.sets(st.sampled_from(sorted(present)), min_size=1))
     patterns = cover(folder, sorted(wanted), coming="zoo.toml")
-    matched = [
-        {path.relative_to(folder).as_posix() for path in folder.glob(pattern)} for pattern, _ in patterns
-    ]
+    matched = [{path.relative_to(folder).as_posix() for path in folder.glob(pattern)} for pattern, _ in patterns]
     assert [set(files) for _, files in patterns] == matched
     assert set().union(*matched) == wanted
     assert sum(map(len, matched)) == len(wanted)

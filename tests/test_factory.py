@@ -60,9 +60,7 @@ def test_two_zoos_do_not_mix(tmp_path: Path, target: str) -> None:
     assert not {"models", "helper", "more", "package"} & (sys.modules.keys() - modules.keys())
 
 
-def test_a_module_of_the_same_name_elsewhere_comes_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_module_of_the_same_name_elsewhere_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = type(sys)("models")
     monkeypatch.setitem(sys.modules, "models", elsewhere)
     assert value(write_zoo(tmp_path / "one", 3.0)) == 6.0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from consilience.analysis.expression import complexity, constants, evaluate
 from consilience.analysis.fit import condense, fit, free, is_simple, prune, simple_near
 from consilience.analysis.parsing import parse

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+
 from consilience.analysis.expression import complexity, evaluate
 from consilience.analysis.ladder import ladder, sparse_polynomials
 from consilience.analysis.parsing import parse
@@ -47,7 +50,7 @@ def test_sparse_polynomials_grow_by_one_term_and_never_fit_worse() -> None:
     values = evaluate(parse("exp(a)*b"), COLUMNS)
     errors = [np.square(evaluate(e, COLUMNS) - values).mean() for e in sparse_polynomials(COLUMNS, values, degree=3)]
     assert len(errors) == 10
-    assert all(after <= before * (1 + 1e-9) for before, after in zip(errors, errors[1:], strict=False))
+    assert all(after <= before * (1 + 1e-9) for before, after in itertools.pairwise(errors))
 
 
 def test_units_of_very_different_size_do_not_matter() -> None:

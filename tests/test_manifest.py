@@ -107,9 +107,7 @@ PARSED = Manifest(
             options={"width": 32, "nested": {"deep": [1, "two"]}},
             lineage="first run",
             outputs=("F",),
-            scaling=ScalingTable(
-                input_shift=(3.0,), input_scale=(1.15,), output_shift=(2.0,), output_scale=(4.0,)
-            ),
+            scaling=ScalingTable(input_shift=(3.0,), input_scale=(1.15,), output_shift=(2.0,), output_scale=(4.0,)),
             metadata={"recipe": "gravity.py"},
         ),
     ),
@@ -341,16 +339,8 @@ KEYS = st.sampled_from(
     ["name", "networks", "path", "probe", "variables", "low", "rows", "scaling", "options", "distil"]
 )
 DATA = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=8)
-    | st.dates()
-    | st.just(10**400),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=4), inner, max_size=4)
-    ),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates() | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=4), inner, max_size=4),
     max_leaves=20,
 )
 

@@ -112,9 +112,7 @@ def test_drawing_from_a_box_gives_new_points_in_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_drawing_outside_leaves_the_box_by_a_tenth_and_never_turns_negative(
-    tmp_path: Path, count: int
-) -> None:
+def test_drawing_outside_leaves_the_box_by_a_tenth_and_never_turns_negative(tmp_path: Path, count: int) -> None:
     table = BOX.model_copy(update={"variables": BOX.variables[:count]})
     probe = make_probe(table, folder=tmp_path, seed=0)
     drawn = probe.draw_outside(64, seed=1)

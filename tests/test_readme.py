@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from consilience.zoo.manifest import check_manifest
 
 ROOT = Path(__file__).parents[1]

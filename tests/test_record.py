@@ -56,9 +56,7 @@ FUNCTIONS: dict[str, list[Callable[[torch.Tensor], torch.Tensor]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "number"), [(name, n) for name, all in FUNCTIONS.items() for n in range(len(all))]
-)
+@pytest.mark.parametrize(("name", "number"), [(name, n) for name, all in FUNCTIONS.items() for n in range(len(all))])
 def test_nonlinearities_are_seen_however_they_are_written(name: str, number: int) -> None:
     module = Between(FUNCTIONS[name][number]).eval()
     plan = trace(module, ROWS)

@@ -21,9 +21,7 @@ STORAGE = b"(X\x07\x00\x00\x00storage" + FLOATS + b"X\x01\x00\x00\x000X\x03\x00\
 REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
 
 
-def tensor(
-    offset: bytes = b"K\x00", shape: bytes = b"K\x02K\x03\x86", stride: bytes = b"K\x03K\x01\x86"
-) -> bytes:
+def tensor(offset: bytes = b"K\x00", shape: bytes = b"K\x02K\x03\x86", stride: bytes = b"K\x03K\x01\x86") -> bytes:
     hooks = b"\x89ccollections\nOrderedDict\n)R"
     return REBUILD + b"(" + STORAGE + offset + shape + stride + hooks + b"tR"
 
@@ -83,9 +81,7 @@ def test_whatever_is_not_a_plain_tensor_is_refused(part: bytes, code: str, match
     assert caught.value.hint
 
 
-@pytest.mark.parametrize(
-    "content", [b"", START, state(tensor())[:-1], state(tensor())[:60], b"X\xff\xff\xff\x7fa"]
-)
+@pytest.mark.parametrize("content", [b"", START, state(tensor())[:-1], state(tensor())[:60], b"X\xff\xff\xff\x7fa"])
 def test_a_pickle_cut_short(content: bytes) -> None:
     with pytest.raises(Refused, match="cut short") as caught:
         rehearse(io.BytesIO(content))

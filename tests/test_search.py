@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from consilience.analysis.expression import Variable, evaluate
 from consilience.analysis.parsing import parse
 from consilience.analysis.search import ALPHABETS, from_pysr, operon, pysr

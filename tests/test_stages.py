@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from consilience.analysis.catalogue import Rows
+from consilience.analysis.parsing import parse
 from consilience.analysis.records import equations, features
 from consilience.analysis.run import cluster, run, summary
 from consilience.analysis.stage_cluster import cluster as clustered
 from consilience.analysis.study import Study, open_study
 from consilience.analysis.symbolic import compare
-from consilience.analysis.parsing import parse
-from safetensors.torch import save_file
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -106,7 +108,7 @@ def untrained_zoo(folder: Path, seed: int, *, networks: int = 12) -> Study:
         name = list(kinds)[number % 4]
         widths = [3, *[24 + 8 * (number % 5)] * (2 + number % 2), 1]
         layers: list[torch.nn.Module] = []
-        for entering, leaving in zip(widths, widths[1:], strict=False):
+        for entering, leaving in itertools.pairwise(widths):
             layers += [torch.nn.Linear(entering, leaving), kinds[name]()]
         module = torch.nn.Sequential(*layers[:-1])
         (folder / "networks").mkdir(parents=True, exist_ok=True)

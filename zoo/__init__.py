@@ -1,0 +1,1 @@
+"""Bytes in, arrays out: checkpoints, networks and what they are shown."""

@@ -211,15 +211,11 @@ def _dense_layers(tensors: Mapping[str, np.ndarray]) -> list[Dense]:
             raise _unrecognised(f"{name} of shape {array.shape} belongs to no dense layer")
     if len(floats) != len(weights) + len(biases):
         raise _unrecognised("two biases of one layer")
-    return [
-        Dense(stem.strip("./_ ") or name, weights[name], biases.get(stem)) for stem, name in stems.items()
-    ]
+    return [Dense(stem.strip("./_ ") or name, weights[name], biases.get(stem)) for stem, name in stems.items()]
 
 
 def _stem(name: str) -> str:
-    return re.sub(
-        r"^[wb]_(?=[a-z])|(weights?|bias(es)?|kernel|w|b)(?=[\d_]*$)", "", name, flags=re.IGNORECASE
-    )
+    return re.sub(r"^[wb]_(?=[a-z])|(weights?|bias(es)?|kernel|w|b)(?=[\d_]*$)", "", name, flags=re.IGNORECASE)
 
 
 def _in_order(layers: list[Dense], inputs: int) -> list[Dense]:

@@ -227,9 +227,7 @@ def _plain(tensor: torch.Tensor) -> np.ndarray:
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
         raise Refused("layout", "holds a tensor that is not plain", hint="save dense CPU tensors")
     if tensor.dtype not in PLAIN:
-        raise Refused(
-            "dtype", f"holds numbers of an unknown kind ({tensor.dtype})", hint="save them as float32"
-        )
+        raise Refused("dtype", f"holds numbers of an unknown kind ({tensor.dtype})", hint="save them as float32")
     return (tensor.detach().float() if tensor.dtype == torch.bfloat16 else tensor.detach()).numpy()
 
 

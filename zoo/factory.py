@@ -38,9 +38,7 @@ def call_factory(
             raise _failed(f"{path}:{name}", error, "correct the factory, or options in zoo.toml") from None
     if not isinstance(module, nn.Module):
         found = type(module).__name__
-        raise Refused(
-            "factory", f"{path}:{name} returns {found}, not a torch.nn.Module", hint="return the module"
-        )
+        raise Refused("factory", f"{path}:{name} returns {found}, not a torch.nn.Module", hint="return the module")
     return module
 
 

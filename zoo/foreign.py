@@ -14,13 +14,9 @@ _DANGEROUS = frozenset(
     | {"importlib", "ctypes", "pickle", "_pickle", "webbrowser", "operator", "functools", "io", "_io", "pip"}
     | {"code", "codecs", "_codecs", "platform", "timeit", "pdb", "asyncio", "multiprocessing", "types"}
 )
-_MODULE = (
-    "import sys, torch; m = torch.load(sys.argv[1], weights_only=False); "
-    "torch.save(m.state_dict(), sys.argv[2])"
-)
+_MODULE = "import sys, torch; m = torch.load(sys.argv[1], weights_only=False); torch.save(m.state_dict(), sys.argv[2])"
 _PROGRAMS = {
-    "TorchScript": "import sys, torch; m = torch.jit.load(sys.argv[1], 'cpu'); "
-    "torch.save(m.state_dict(), sys.argv[2])",
+    "TorchScript": "import sys, torch; m = torch.jit.load(sys.argv[1], 'cpu'); torch.save(m.state_dict(), sys.argv[2])",
     "an exported torch program": "import sys, torch; p = torch.export.load(sys.argv[1]); "
     "torch.save(dict(p.state_dict), sys.argv[2])",
     "a torch package": "import sys, torch.package; p = torch.package.PackageImporter(sys.argv[1]); "

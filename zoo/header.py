@@ -99,9 +99,7 @@ def _check_entry(entry: Any) -> tuple[int, int]:
     if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > 32:
         raise _damaged("a shape or a range is not made of natural numbers")
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
-        raise Refused(
-            "dtype", f"holds numbers of an unknown kind ({dtype!r:.20})", hint="save them as float32"
-        )
+        raise Refused("dtype", f"holds numbers of an unknown kind ({dtype!r:.20})", hint="save them as float32")
     if prod(shape) * ITEM_BYTES[dtype] != offsets[1] - offsets[0]:
         raise _damaged("a range is not of the size of its tensor")
     return offsets[0], offsets[1]

@@ -59,9 +59,7 @@ def predict(
     """
     module = _placed(network.module, device)
     with torch.no_grad():
-        parts = [
-            _physical(network, module(_rows(network, rows).to(device))) for rows in _batches(inputs, batch)
-        ]
+        parts = [_physical(network, module(_rows(network, rows).to(device))) for rows in _batches(inputs, batch)]
     return np.concatenate(parts) if parts else np.empty((0, network.layers[-1].units))
 
 
@@ -117,9 +115,7 @@ def untrained_twin(network: Network, *, seed: int) -> Network:
         for part in module.modules():
             _forget(part)
     name = f"{network.name} (untrained {seed})"
-    return replace(
-        network, name=name, digest=digest, lineage=name, module=module.eval().requires_grad_(False)
-    )
+    return replace(network, name=name, digest=digest, lineage=name, module=module.eval().requires_grad_(False))
 
 
 def to_module(
@@ -158,17 +154,13 @@ def _physical(network: Network, output: torch.Tensor) -> np.ndarray:
     if network.scaling is None:
         return values
     scale = _spread(network.scaling.output_scale, 1.0, values.shape[1], "output_scale")
-    scaled: np.ndarray = values * scale + _spread(
-        network.scaling.output_shift, 0.0, values.shape[1], "output_shift"
-    )
+    scaled: np.ndarray = values * scale + _spread(network.scaling.output_shift, 0.0, values.shape[1], "output_shift")
     return scaled
 
 
 def _spread(numbers: tuple[float, ...], default: float, width: int, key: str) -> np.ndarray:
     if len(numbers) not in (0, 1, width):
-        raise Refused(
-            "scaling", f"scaling.{key} has {len(numbers)} numbers for {width}", hint="correct it in zoo.toml"
-        )
+        raise Refused("scaling", f"scaling.{key} has {len(numbers)} numbers for {width}", hint="correct it in zoo.toml")
     if key.endswith("scale") and not all(numbers):
         raise Refused("scaling", f"scaling.{key} has a zero", hint="correct it in zoo.toml")
     return np.full(width, numbers or default, dtype=np.float64)
@@ -189,9 +181,7 @@ def _slopes(network: Network, module: nn.Module, rows: np.ndarray, unit: int, de
     if network.scaling is None:
         return values
     outer = _spread(network.scaling.output_scale, 1.0, network.layers[-1].units, "output_scale")[unit]
-    scaled: np.ndarray = (
-        values * outer / _spread(network.scaling.input_scale, 1.0, values.shape[1], "input_scale")
-    )
+    scaled: np.ndarray = values * outer / _spread(network.scaling.input_scale, 1.0, values.shape[1], "input_scale")
     return scaled
 
 

@@ -35,11 +35,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
         shape, fortran, dtype = _read_header(stream)
         if dtype.hasobject:
             raise Refused("pickle-code", "holds Python objects", hint="save it again with plain arrays only")
-        if (
-            dtype.kind not in "fiubUS"
-            or (dtype.itemsize > 8 and dtype.kind not in "US")
-            or not dtype.itemsize
-        ):
+        if dtype.kind not in "fiubUS" or (dtype.itemsize > 8 and dtype.kind not in "US") or not dtype.itemsize:
             raise Refused("dtype", f"holds numbers of an unknown kind ({dtype.str})", hint="use float32")
         count = prod(shape)
         if count * dtype.itemsize != member.file_size - stream.tell():

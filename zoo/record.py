@@ -165,9 +165,7 @@ def trace(module: nn.Module, rows: torch.Tensor) -> Trace:
     )
 
 
-def capture(
-    module: nn.Module, rows: torch.Tensor, *, plan: Trace
-) -> tuple[dict[str, LayerRecord], torch.Tensor]:
+def capture(module: nn.Module, rows: torch.Tensor, *, plan: Trace) -> tuple[dict[str, LayerRecord], torch.Tensor]:
     """Run a module on a batch and copy what its hidden layers give; return that and the module's output.
 
     Values are copied as they arise, before a nonlinearity that works in place overwrites them. Raises
@@ -202,12 +200,7 @@ def _run(module: nn.Module, rows: torch.Tensor, observe: Callable[[_Step], None]
         raise _failed(watch, error, rows) from None
     finally:
         watch.release()
-    if (
-        not isinstance(output, torch.Tensor)
-        or output.ndim < 1
-        or len(output) != len(rows)
-        or not output.numel()
-    ):
+    if not isinstance(output, torch.Tensor) or output.ndim < 1 or len(output) != len(rows) or not output.numel():
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise Refused(
             "output-shape",

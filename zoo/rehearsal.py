@@ -263,9 +263,7 @@ def _check_depth(value: object) -> None:
     for _ in range(DEEPEST):
         inner: list[object] = []
         for item in level:
-            parts = (
-                item.values() if isinstance(item, dict) else item if isinstance(item, list | tuple) else ()
-            )
+            parts = item.values() if isinstance(item, dict) else item if isinstance(item, list | tuple) else ()
             fresh = [part for part in parts if isinstance(part, dict | list | tuple) and id(part) not in seen]
             seen.update(map(id, fresh))
             inner += fresh

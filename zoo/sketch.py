@@ -91,9 +91,7 @@ def _escaped(sign: str) -> str:
 
 
 def _comment(text: str) -> list[str]:
-    return textwrap.wrap(
-        plain(text), WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
-    )
+    return textwrap.wrap(plain(text), WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
 
 
 def _head(zoo: Sketch) -> list[str]:

@@ -48,9 +48,7 @@ def _unopened(error: Exception) -> Refused:
         return Refused("not-a-file", "is a socket, not a file", hint="give the path of a checkpoint file")
     if number in (errno.ENOENT, errno.ENOTDIR):
         return Refused("missing", "does not exist", hint="correct path in zoo.toml")
-    return Refused(
-        "unreadable", f"cannot be opened: {os.strerror(number or errno.EIO)}", hint="check its rights"
-    )
+    return Refused("unreadable", f"cannot be opened: {os.strerror(number or errno.EIO)}", hint="check its rights")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +136,7 @@ def _within(path: Path, inside: Path) -> Path:
     except (OSError, RuntimeError, ValueError):  # a loop of links, a name with a NUL in it
         raise Refused("missing", "does not exist", hint="correct path in zoo.toml") from None
     if not found.is_relative_to(root):
-        raise Refused(
-            "outside", f"lies outside {root}", hint="copy the file into the zoo's folder, or move zoo.toml"
-        )
+        raise Refused("outside", f"lies outside {root}", hint="copy the file into the zoo's folder, or move zoo.toml")
     return found
 
 
