@@ -172,7 +172,8 @@ def test_permuted_copies_are_matched_unit_by_unit_and_count_as_one_lineage(tmp_p
         networks = [{path = "networks/*.safetensors"}]
         [probe]
         samples = 512
-        variables = [{name = "x", low = -1, high = 1}, {name = "y", low = -1, high = 1}, {name = "z", low = -1, high = 1}]
+        variables = [{name = "x", low = -1, high = 1}, {name = "y", low = -1, high = 1},
+                     {name = "z", low = -1, high = 1}]
         """
     )
     study = cluster(tmp_path)
