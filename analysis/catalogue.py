@@ -152,7 +152,8 @@ class Catalogue:
             names = ", ".join(rows.column_names)
             self._connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming")
         finally:
-            self._connection.unregister("incoming")
+            with suppress(duckdb.Error):  # an error above has ended the transaction, and is the one to tell
+                self._connection.unregister("incoming")
 
     def replace_arrow(self, subject: Mapping[str, str], table: str, rows: pa.Table) -> None:
         """Do what `replace` does for one large table."""
@@ -391,6 +392,7 @@ def reading(path: Path, *, wait: float = 5.0) -> Iterator[Catalogue]:
         "enable_external_access": "false",
         "autoinstall_known_extensions": "false",
         "memory_limit": "2GB",
+        "lock_configuration": "true",
     }
     connection = _patiently(
         lambda: duckdb.connect(str(path), read_only=True, config=config),
@@ -402,7 +404,6 @@ def reading(path: Path, *, wait: float = 5.0) -> Iterator[Catalogue]:
     )
     try:
         with _wording(path):
-            connection.execute("SET lock_configuration = true")
             _refuse_strangers(_version(connection), path)
             yield Catalogue(connection)
     finally:

@@ -87,7 +87,7 @@ def _search(
             front = _front([*front, judge.shorten(_simplest(front))])
             chosen = _simplest(front)
             idle = idle + 1 if chosen.score > before - PARSIMONY / 2 else 0
-            if idle >= PATIENCE and judge.passes(chosen) and not _outdone(chosen, front):
+            if idle >= PATIENCE and chosen.passes and not _outdone(chosen, front):
                 break
     return front
 
@@ -108,10 +108,14 @@ def _merit(candidate: Candidate) -> float:
 
 
 def _simplest(front: Sequence[Candidate]) -> Candidate:
-    """Choose the simplest within one standard error of the best held-out error, parsimony counted in."""
-    best = min(front, key=lambda candidate: candidate.score)
+    """Choose the simplest within one standard error of the best held-out error, parsimony counted in.
+
+    What passes goes before what does not, however short that is.
+    """
+    running = [candidate for candidate in front if candidate.passes] or front
+    best = min(running, key=lambda candidate: candidate.score)
     slack = best.ratio.error / best.ratio.value if best.ratio else 0.0
-    return next(candidate for candidate in front if candidate.score <= best.score + slack)
+    return next(candidate for candidate in running if candidate.score <= best.score + slack)
 
 
 def _verdict(chosen: Candidate, front: Sequence[Candidate], judge: Judge) -> tuple[str, str]:
@@ -126,7 +130,7 @@ def _verdict(chosen: Candidate, front: Sequence[Candidate], judge: Judge) -> tup
         )
     if chosen.complexity > LONGEST:
         return "no_equation", f"nothing within {LONGEST} nodes is as good as the peers"
-    if not judge.passes(chosen):
+    if not chosen.passes:
         best = min(front, key=_merit)
         return "no_equation", (
             f"the best found, of {best.complexity} nodes, errs {_merit(best):.2f} times as much as the peers do"

@@ -73,6 +73,11 @@ class Candidate:
     ratio: PeerRatio | None
     score: float
 
+    @property
+    def passes(self) -> bool:
+        """Whether the equation is as good a witness as the peers, within a standard error."""
+        return self.ratio is None or self.ratio.value <= PASSES + min(self.ratio.error, NOISE)
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -133,11 +138,6 @@ class Judge:
         )
         return Candidate(fitted.expression, length, error, ratio, score)
 
-    def passes(self, candidate: Candidate) -> bool:
-        """Tell whether a candidate is as good a witness as the peers, within a standard error."""
-        ratio = candidate.ratio
-        return ratio is None or ratio.value <= PASSES + min(ratio.error, NOISE)
-
     def assess_all(self, expressions: Iterable[Expression]) -> list[Candidate]:
         """Assess those that a quick look at the consensus leaves in the running."""
         quick = [
@@ -190,15 +190,15 @@ class Judge:
     def _near(self, expression: Expression, refused: set[float]) -> list[tuple[float, int, float]]:
         """List the free constants that mean a simple number: how sure that is, which one, the number.
 
-        The error of a constant is half its spread over lineages, however many there are: mistakes that
-        networks share do not average out. Exponents are more often simple than other numbers.
+        A constant is as uncertain as its spread over lineages, however many there are: mistakes that
+        networks share do not average out. Two such spreads are the window that `simple_near` looks through. Exponents are more often simple than other numbers.
         """
         powers = exponents(expression)
         found = []
         for place in free(expression):
             estimate = self._estimate(expression, place)
             chance = 0.15 if place in powers else 0.05
-            simple = simple_near(estimate.value, estimate.spread / 2, chance=chance)
+            simple = simple_near(estimate.value, 2 / 3 * estimate.spread, chance=chance)
             if simple is not None and constants(expression)[place] not in refused:
                 found.append((estimate.spread / abs(simple), place, simple))
         return found

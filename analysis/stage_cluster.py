@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,7 +21,7 @@ from .stage_align import Aligned, Twins, align
 from .stage_probe import Observed
 from .study import Study
 
-VERSION = "cluster-2"
+VERSION = "cluster-3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ def _work(study: Study, aligned: Aligned) -> dict[str, Any]:
 
 def _judge(study: Study, aligned: Aligned, level: Level, values: Sequence[Activations], twins: Twins) -> Judgement:
     settings, seed = study.manifest.align, study.manifest.seed
+    draws = max(settings.null_draws, _fewest_draws(settings.q, values))
 
     def untrained(draw: int) -> list[np.ndarray]:
         return twins.of(level, draw)
@@ -128,8 +130,14 @@ def _judge(study: Study, aligned: Aligned, level: Level, values: Sequence[Activa
     if level.role == "output" and study.manifest.outputs:
         groups = _named_groups(study, aligned, level)
         find = partial(features_from, groups=groups)
-        return judge(values, find=find, twins=untrained, seed=seed, draws=settings.null_draws)
-    return discover(values, outputs=level.role == "output", twins=untrained, seed=seed, draws=settings.null_draws)
+        return judge(values, find=find, twins=untrained, seed=seed, draws=draws)
+    return discover(values, outputs=level.role == "output", twins=untrained, seed=seed, draws=draws)
+
+
+def _fewest_draws(q: float, values: Sequence[Activations]) -> int:
+    """Count the draws without which not even the best p could reach q: few units need many."""
+    units = max((int(one.alive.sum()) for one in values), default=0)
+    return math.ceil(1 / q / max(units, 1))
 
 
 def _named_groups(study: Study, aligned: Aligned, level: Level) -> list[Int[np.ndarray, " units"]]:

@@ -313,7 +313,6 @@ def main() -> NoReturn:
     try:
         code = app(standalone_mode=False) or 0
     except KeyboardInterrupt:
-        say("stopped; the same command goes on from here")
         code = 130
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -322,9 +321,12 @@ def main() -> NoReturn:
         if os.environ.get("CONSILIENCE_DEBUG") == "1":
             raise
         what, hint, code = _worded(error)
-        say(what)
+        if what:
+            say(what)
         if hint:
             say(f"hint: {hint}")
+    if code == 130:
+        say("stopped; the same command goes on from here")
     sys.exit(code)
 
 
@@ -333,7 +335,7 @@ def _worded(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, ConsilienceError):
         return f"error: {error.what}", error.hint, error.exit_code
     if type(error).__name__ in ("Stopped", "Abort"):
-        return "stopped; the same command goes on from here", "", 130
+        return "", "", 130
     if hasattr(error, "format_message"):  # typer's own, whose classes have moved between its versions
         command = getattr(getattr(error, "ctx", None), "command_path", app.info.name)
         return f"error: {error.format_message()}", f"{command} --help", 2

@@ -41,21 +41,24 @@ def target(law: str, *, lineages: int = 10, mistake: float = 0.01, shared: float
     return Target("y", *samples)
 
 
-def distilled(law: str, *, restarts: int = 4, **planted: float) -> Distillation:
+def distilled(law: str, *, restarts: int = 3, **planted: float) -> Distillation:
     return distil(
         target(law, **planted),  # type: ignore[arg-type]
         engine=ENGINES["operon"],
         restarts=restarts,
-        evaluations=100_000,
+        evaluations=40_000,
         seed=0,
     )
 
 
 @pytest.mark.parametrize("law", ["a*b/c**2", "3*a - 2*b", "a**2*b"])
 def test_laws_of_the_ladder_come_out_exactly(law: str) -> None:
-    found = distil(target(law, mistake=0.003), engine=None, restarts=0, evaluations=0, seed=0)
-    assert found.status == "equation"
-    assert compare(found.chosen.expression, parse(law)) == "proved"
+    exact = 0
+    for seed in range(4):
+        found = distil(target(law, mistake=0.003, seed=seed), engine=None, restarts=0, evaluations=0, seed=0)
+        assert found.status == "equation"
+        exact += compare(found.chosen.expression, parse(law)) == "proved"
+    assert exact >= 3  # one number in twenty lies outside the window that snapping looks through
 
 
 def test_what_does_not_vary_is_no_law() -> None:
