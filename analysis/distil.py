@@ -64,6 +64,8 @@ def distil(
         front = _front([*front, judge.shorten(candidate)])
     chosen = judge.snap(_simplest(front))
     front = _front([*front, chosen])
+    if not chosen.passes:
+        chosen = min(front, key=_merit)  # nothing is offered; the most accurate shows how far the search came
     form, estimates = judge.estimates(chosen.expression)
     status, reason = _verdict(chosen, front, judge)
     return Distillation(status, reason, chosen, form, estimates, front, judge.evidence(chosen.expression))
@@ -131,9 +133,8 @@ def _verdict(chosen: Candidate, front: Sequence[Candidate], judge: Judge) -> tup
     if chosen.complexity > LONGEST:
         return "no_equation", f"nothing within {LONGEST} nodes is as good as the peers"
     if not chosen.passes:
-        best = min(front, key=_merit)
         return "no_equation", (
-            f"the best found, of {best.complexity} nodes, errs {_merit(best):.2f} times as much as the peers do"
+            f"the best found, of {chosen.complexity} nodes, errs {_merit(chosen):.2f} times as much as the peers do"
         )
     if not variables(chosen.expression):
         return "no_equation", "no formula is better than a constant"

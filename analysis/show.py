@@ -102,9 +102,10 @@ def _missing(value: object) -> bool:
 def _tell_network(catalogue: Catalogue, row: Row) -> list[str]:
     lines = [f"network {row['network']}: {row['status']}, {row['file']}"]
     if row["status"] == "refused":
-        return [*lines, f"  {row['message']} [{row['code']}]", f"  hint: {row['hint']}"]
+        return [*lines, f"  {row['message']} [{row['code']}]", *([f"  hint: {row['hint']}"] if row["hint"] else [])]
+    made = [row["format"], f"{row['parameters']:,} parameters", row["architecture"], row["activation"]]
     lines += [
-        f"  {row['format']}, {row['parameters']:,} parameters, {row['architecture']}, {row['activation']}",
+        f"  {', '.join(part for part in made if part)}",
         f"  lineage {row['lineage']}; sha256 {row['digest']}",
     ]
     lines += [f"  warning: {warning}" for warning in row["warnings"] or ()]
@@ -123,22 +124,40 @@ def _tell_network(catalogue: Catalogue, row: Row) -> list[str]:
 
 def _tell_feature(catalogue: Catalogue, row: Row) -> list[str]:
     name = f" {row['name']}" if row["name"] else ""
-    verdict = "above the nulls" if row["above_null"] else "not above the nulls: chance gives as much"
     lines = [
-        f"feature {row['feature']}{name}: {row['role']} units at level {row['level']}, {verdict} (q = {row['q']:.3g})",
+        f"feature {row['feature']}{name}: {row['role']} units at level {row['level']}, {_verdict(row)}",
         f"  in {row['lineages']} lineages, universality {row['universality']:.0%}; {row['members']} units of "
         f"{row['networks']} networks",
-        f"  agreement {row['agreement']:.3f} (mean r of a member with the others), support {row['support']:.3f}"
-        + ("" if _missing(row["lift"]) else f", lift over untrained networks {row['lift']:.2f}")
-        + ("" if _missing(row["reliability"]) else f", reliability {row['reliability']:.2f}"),
+        f"  {', '.join(words.format(row[key]) for key, words in STRENGTHS if not _missing(row[key]))}",
     ]
-    members = sorted(catalogue.select("members", feature=row["feature"]), key=lambda m: (-m["r"], m["network"]))
-    lines += [
-        f"  {'-' if m['sign'] < 0 else '+'} {m['network']} {m['layer']}[{m['unit']}]  r = {m['r']:.3f}" for m in members
-    ]
+    lines += map(_member, sorted(catalogue.select("members", feature=row["feature"]), key=_closest_first))
     for equation in catalogue.select("equations", feature=row["feature"]):
         lines += law_lines(catalogue, equation, whole=False)
     return lines
+
+
+STRENGTHS = (
+    ("agreement", "agreement {:.3f} (mean r of a member with the others)"),
+    ("support", "support {:.3f}"),
+    ("lift", "lift over untrained networks {:.2f}"),
+    ("reliability", "reliability {:.2f}"),
+)
+
+
+def _verdict(row: Row) -> str:
+    if row["lineages"] < 2:
+        return "in one lineage only: there is nothing to compare it with"
+    verdict = "above the nulls" if row["above_null"] else "not above the nulls: chance gives as much"
+    return verdict if _missing(row["q"]) else f"{verdict} (q = {row['q']:.3g})"
+
+
+def _member(row: Row) -> str:
+    r = "" if _missing(row["r"]) else f"  r = {row['r']:.3f}"
+    return f"  {'-' if row['sign'] < 0 else '+'} {row['network']} {row['layer']}[{row['unit']}]{r}"
+
+
+def _closest_first(row: Row) -> tuple[float, str, str, int]:
+    return (0.0 if _missing(row["r"]) else -row["r"], row["network"], row["layer"], row["unit"])
 
 
 def _tell_equation(catalogue: Catalogue, row: Row) -> list[str]:

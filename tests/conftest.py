@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -234,3 +235,10 @@ def catalogue_of() -> Callable[[Path], dict[str, list[str]]]:
 def facts_of() -> Callable[[Path], dict[str, int]]:
     """List the files of facts of a project with their times."""
     return facts
+
+
+@atexit.register
+def silence() -> None:
+    """Keep the binding of duckdb from listing, after pytest's last line, what is still alive as Python ends."""
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
