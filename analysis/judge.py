@@ -191,7 +191,8 @@ class Judge:
         """List the free constants that mean a simple number: how sure that is, which one, the number.
 
         A constant is as uncertain as its spread over lineages, however many there are: mistakes that
-        networks share do not average out. Two such spreads are the window that `simple_near` looks through. Exponents are more often simple than other numbers.
+        networks share do not average out. Two such spreads are the window that `simple_near` looks through.
+        Exponents are more often simple than other numbers.
         """
         powers = exponents(expression)
         found = []

@@ -125,9 +125,10 @@ class WarmProgram:
     def close(self) -> None:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
+        self._server.kill()
+        self._server.wait()
         self._server.stdin.close()
         self._server.stdout.close()
-        self._server.wait()
 
 
 @pytest.fixture(scope="session")

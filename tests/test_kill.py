@@ -54,7 +54,7 @@ def still_there(before: dict[str, int], after: dict[str, int]) -> bool:
 def test_killed_at_sixteen_moments(studied, warm, tiny, catalogue_of, facts_of):
     kept: dict[str, int] = {}
     codes = []
-    for seconds in delays(16, 1.2):
+    for seconds in delays(16, 0.8):
         codes.append(kill_after(warm.start("run", folder=tiny), seconds))
         assert still_there(kept, facts_of(tiny))
         kept = facts_of(tiny)

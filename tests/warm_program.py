@@ -5,6 +5,7 @@ Reads one request a line: start a command and answer its process id, or wait for
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -43,6 +44,8 @@ def become(request: dict[str, Any]) -> None:
 
 def serve() -> None:
     """Answer requests until there are no more."""
+    gc.collect()
+    gc.freeze()  # a collection in a child would touch, and so copy, every page
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
         if "wait" in request:
