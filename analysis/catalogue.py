@@ -106,6 +106,11 @@ class Rows:
         """Give every row as a dictionary."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
+    def only(self, columns: Sequence[str]) -> Rows:
+        """Take some of the columns, in the order given."""
+        places = [self.columns.index(column) for column in columns]
+        return Rows(tuple(columns), tuple(tuple(row[place] for place in places) for row in self.rows))
+
 
 class Catalogue:
     """An open catalogue; make one with `writing` or `reading`."""
@@ -331,6 +336,8 @@ def _broken(error: duckdb.Error) -> bool:
 
 def _unusable(path: Path, error: Exception) -> CatalogueUnusable:
     reason = str(error).splitlines()[0].replace(f'"{path}"', "it")
+    if "Permission denied" in reason:
+        return CatalogueUnusable(f"{path}: permission denied", hint="correct its rights and those of its folder")
     if "No space left" in reason:
         return CatalogueUnusable(f"{path}: the disk is full", hint="make room and run the same command again")
     return CatalogueUnusable(

@@ -10,7 +10,7 @@ import numpy as np
 
 from .expression import Expression, variables
 from .fit import condense
-from .judge import PARSIMONY, Candidate, Estimate, Evidence, Judge, Target
+from .judge import AS_GOOD, PARSIMONY, Candidate, Estimate, Evidence, Judge, Target
 from .ladder import ladder
 from .printing import to_text
 from .search import ALPHABETS, Engine, restart
@@ -138,13 +138,18 @@ def _verdict(chosen: Candidate, front: Sequence[Candidate], judge: Judge) -> tup
         )
     if not variables(chosen.expression):
         return "no_equation", "no formula is better than a constant"
+    return "equation", _caution(chosen, front)
+
+
+def _caution(chosen: Candidate, front: Sequence[Candidate]) -> str:
+    """Say what a reader must know of an equation that is not quite as good a witness as the peers."""
+    doubt = "the networks share mistakes, or this approximates a law that was not found"
     better = _outdone(chosen, front)
     if better:
-        return "equation", (
-            f"{better.complexity} nodes reach a peer ratio of {_merit(better):.2f}: the networks share mistakes, "
-            "or there is a law that was not found"
-        )
-    return "equation", ""
+        return f"{better.complexity} nodes reach a peer ratio of {_merit(better):.2f}: {doubt}"
+    if _merit(chosen) > AS_GOOD:
+        return f"errs {_merit(chosen):.2f} times as much as the peers do: {doubt}"
+    return ""
 
 
 def _outdone(chosen: Candidate, front: Sequence[Candidate]) -> Candidate | None:

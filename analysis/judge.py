@@ -34,11 +34,15 @@ Networks of one kind share mistakes, and a long formula learns those: its error 
 on falling a little for ever. A step towards the law lowers it by a third or more for every node.
 """
 
-PASSES = 1.25
-"""The peer ratio up to which an equation is offered as one."""
+PASSES = 2.0
+"""The peer ratio up to which an equation is offered as one: within twice what the networks disagree by.
 
-NOISE = 0.25
-"""How far above that it may be where its standard error is as large."""
+Networks of one kind and one data set share mistakes as large as their own, so the true law may err up to that
+much more than they do, while formulas far longer than the law learn what they share.
+"""
+
+AS_GOOD = 1.25
+"""The peer ratio up to which an equation counts as good a witness as the peers, without a word of caution."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,8 +79,8 @@ class Candidate:
 
     @property
     def passes(self) -> bool:
-        """Whether the equation is as good a witness as the peers, within a standard error."""
-        return self.ratio is None or self.ratio.value <= PASSES + min(self.ratio.error, NOISE)
+        """Whether the equation errs at most PASSES times as much as the peers."""
+        return self.ratio is None or self.ratio.value <= PASSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +218,7 @@ class Judge:
 
         Returns the skeleton, whose variables c1, c2 … stand for the numbers.
         """
-        whole = law if _has_factor(law) else Constant(1.0) * law
+        whole = law if _has_scale(law) else Constant(1.0) * law
         numbers = [
             replace(
                 self._estimate(_set(whole, place, loose(value) if is_simple(value) else value), place),
@@ -263,8 +267,10 @@ def _set(expression: Expression, place: int, value: float) -> Expression:
     return with_constants(expression, values)
 
 
-def _has_factor(expression: Expression) -> bool:
-    """Tell whether the whole is multiplied by a number already, or is one."""
+def _has_scale(expression: Expression) -> bool:
+    """Tell whether the whole is multiplied by a number already, is one, or is a sum whose terms have their own."""
+    if is_call(expression, "add") or is_call(expression, "sub"):
+        return True
     while is_call(expression, "mul") or is_call(expression, "div"):
         expression = expression.arguments[0]
     return isinstance(expression, Constant)

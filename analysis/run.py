@@ -88,16 +88,16 @@ def plan(study: Study) -> str:
     shown = f"{len(study.probe.inputs):,} samples of {len(study.probe.variables)} variables"
     pairs = len(files) * (len(files) - 1) // 2
     search = manifest.distil
-    return (
-        f"{manifest.name}: {len(files)} networks, {pairs} pairs, {shown}; "
-        f"at most {search.restarts} searches an equation ({search.engine}); results in {study.project}"
+    most = (
+        f"at most {search.restarts} searches an equation ({search.engine})" if search.engine != "none" else "no search"
     )
+    return f"{manifest.name}: {len(files)} networks, {pairs} pairs, {shown}; {most}; results in {study.project}"
 
 
 def refusals(study: Study) -> tuple[str, ...]:
     """Say for every refused checkpoint what is wrong with it and what to do."""
     with study.reading() as catalogue:
-        rows = catalogue.select("networks", status="refused")
+        rows = sorted(catalogue.select("networks", status="refused"), key=lambda row: str(row["file"]))
     return tuple(
         f"refused: {row['file']} {row['message']} [{row['code']}]" + (f"; hint: {row['hint']}" if row["hint"] else "")
         for row in rows

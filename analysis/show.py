@@ -41,6 +41,8 @@ def describe(study: Study, identifier: str) -> str:
 def law_lines(catalogue: Catalogue, equation: Row, *, whole: bool) -> list[str]:
     """Say an equation in one line, and with `whole` what speaks for it in a few more."""
     lines = [f"{law(equation)}   ({headline(equation)})"]
+    if whole and equation["status"] == "equation" and equation["reason"]:
+        lines.append(f"  caution: {equation['reason']}")
     if whole:
         lines += [f"  {line}" for line in [*_constants(catalogue, equation), *_sentences(equation)]]
     return lines

@@ -27,7 +27,7 @@ from .stage_cluster import Feature, cluster
 from .stage_probe import Observed
 from .study import Progress, Study
 
-VERSION = "distil-4"
+VERSION = "distil-5"
 
 Columns = Mapping[str, Float[np.ndarray, " samples"]]
 

@@ -50,13 +50,14 @@ def plot(
         drawings = [d for name in wanted for d in PICTURES[name](study, catalogue, found, rows)]
     if not drawings:
         raise NotFound("nothing to draw yet", hint=f"consilience run {study.path}")
-    return tuple(path for d in study.each("plot", drawings, name=lambda d: d[0]) for path in _draw(out, *d))
+    notes = study.project / "plots" / ".keys" / content_key(str(out.resolve()))[:16]
+    return tuple(path for d in study.each("plot", drawings, name=lambda d: d[0]) for path in _draw(out, notes, *d))
 
 
-def _draw(folder: Path, name: str, key: str, draw: Callable[[], Figure]) -> Iterator[Path]:
-    """Draw into PNG and SVG, unless the note beside them says that they show the same already."""
+def _draw(folder: Path, notes: Path, name: str, key: str, draw: Callable[[], Figure]) -> Iterator[Path]:
+    """Draw into PNG and SVG, unless a note says that they show the same already."""
     paths = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
-    note = folder / ".keys" / name
+    note = notes / name
     if not (all(path.exists() for path in paths) and note.exists() and note.read_text() == key):
         figure = draw()
         for path in paths:

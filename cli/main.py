@@ -188,6 +188,16 @@ def init(
         answer(line)
 
 
+BRIEF = {
+    "networks": ("network", "status", "lineage", "activation", "parameters", "code", "warnings"),
+    "layers": ("network", "layer", "role", "activation", "units", "dead", "level"),
+    "features": ("feature", "level", "name", "lineages", "universality", "agreement", "q", "above_null"),
+    "equations": ("equation", "target", "status", "expression", "complexity", "peer_ratio", "fidelity"),
+    "matches": ("left_network", "left_layer", "left_unit", "right_network", "right_layer", "right_unit", "r", "q"),
+}
+"""What a table shows where a terminal has no room for all."""
+
+
 def _lister(what: str, about: str, example: str) -> Callable[..., None]:
     def command(
         where: Where = None,
@@ -201,7 +211,8 @@ def _lister(what: str, about: str, example: str) -> Callable[..., None]:
         with _open(zoo).reading() as catalogue:
             rows = catalogue.listing(what, where=where, sort=sort, limit=limit)
         asked = where is not None or limit == 0
-        _emit(rows, format, quiet, hint="loosen --where or --limit" if asked else f"no {what} yet: consilience run")
+        hint = "loosen --where or --limit" if asked else f"no {what} yet: consilience run"
+        _emit(rows, format, quiet, hint=hint, brief=BRIEF[what])
 
     command.__name__ = what
     command.__doc__ = f"{about}\n\nExample: {example}"
@@ -300,10 +311,10 @@ def _check_format(format: str | None) -> None:
         raise typer.BadParameter(f"{format!r} is not one of {', '.join(FORMATS)}", param_hint="--format")
 
 
-def _emit(rows: Any, format: str | None, quiet: bool, *, hint: str) -> None:
+def _emit(rows: Any, format: str | None, quiet: bool, *, hint: str, brief: tuple[str, ...] = ()) -> None:
     if not rows.rows:
         raise NotFound("nothing found", hint=hint)
-    emit(rows, format=format, quiet=quiet)
+    emit(rows, format=format, quiet=quiet, brief=brief)
 
 
 def main() -> NoReturn:

@@ -52,12 +52,18 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def emit(rows: Rows, *, format: str | None, quiet: bool) -> None:
-    """Write rows to stdout: a table on a terminal and JSON lines in a pipe, unless told otherwise."""
+def emit(rows: Rows, *, format: str | None, quiet: bool, brief: Sequence[str] = ()) -> None:
+    """Write rows to stdout: a table on a terminal and JSON lines in a pipe, unless told otherwise.
+
+    A table that is too wide for the terminal shows the `brief` columns and says so; a pipe gets all.
+    """
     if quiet:
         for row in rows.rows:
             answer(str(row[0]))
         return
+    if brief and format in (None, "table") and sys.stdout.isatty() and not _fits(rows):
+        say(f"shown are {len(brief)} of {len(rows.columns)} columns; --format json or csv gives all")
+        rows = rows.only(brief)
     with _to_whoever_listens(sys.stdout):
         FORMATS[format or ("table" if sys.stdout.isatty() else "jsonl")](rows)
 
@@ -74,6 +80,11 @@ def _table(rows: Rows) -> None:
     for row in rows.rows:
         table.add_row(*(Text(_cell(row[k])) for k in shown))
     _console(sys.stdout).print(table)
+
+
+def _fits(rows: Rows) -> bool:
+    columns = zip(rows.columns, *([_cell(value) for value in row] for row in rows.rows), strict=True)
+    return sum(3 + max(map(len, column)) for column in columns if any(column[1:])) <= _console(sys.stdout).width
 
 
 def _console(stream: TextIO) -> Console:

@@ -30,8 +30,12 @@ CHECKED = [
 install_import_hook(CHECKED, "beartype.beartype")
 
 HERE = Path(__file__).parent
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "NUMBA_DISABLE_JIT": "1", "COLUMNS": "80"}
-"""One thread, so that the warm program can fork; and no compiler, which takes longer than umap on few units."""
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",  # the warm program can fork
+    "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # also on macOS
+    "NUMBA_DISABLE_JIT": "1",  # which takes longer than umap on few units
+    "COLUMNS": "80",
+}
 
 TINY = """\
 name = "tiny"
@@ -87,8 +91,11 @@ class Running:
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
+    def ended(self) -> bool:
+        return json.loads(self.program.ask({"wait": self.pid, "patient": False})) is not None
+
     def wait(self) -> Done:
-        code = int(self.program.ask({"wait": self.pid}))
+        code = int(self.program.ask({"wait": self.pid, "patient": True}))
         out, err = ((self.scratch / name).read_text("utf-8") for name in ("out", "err"))
         shutil.rmtree(self.scratch)
         return Done(code, out, err)
@@ -97,7 +104,8 @@ class Running:
 class WarmProgram:
     """The program with its imports behind it: every command is a process of its own, forked from a warm one."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._server = subprocess.Popen(
             [sys.executable, HERE / "warm_program.py"],
             stdin=subprocess.PIPE,
@@ -113,7 +121,7 @@ class WarmProgram:
         return self._server.stdout.readline()
 
     def start(self, *arguments: str | Path, folder: Path) -> Running:
-        scratch = Path(tempfile.mkdtemp(prefix="consilience-test-"))
+        scratch = Path(tempfile.mkdtemp(dir=self._folder))
         for name in ("out", "err"):
             (scratch / name).touch()
         request = {"arguments": [*map(str, arguments)], "folder": str(folder), "scratch": str(scratch)}
@@ -132,9 +140,9 @@ class WarmProgram:
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[WarmProgram]:
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProgram]:
     """Run `consilience ARGUMENTS` without waiting for imports."""
-    program = WarmProgram()
+    program = WarmProgram(tmp_path_factory.mktemp("warm"))
     yield program
     program.close()
 

@@ -1,6 +1,6 @@
 """Fork the program from a process that has its imports behind it; see `WarmProgram` in conftest.
 
-Reads one request a line: start a command and answer its process id, or wait for one and answer its exit code.
+Reads one request a line: start a command and answer its process id, or ask for the exit code of one.
 """
 
 from __future__ import annotations
@@ -45,12 +45,15 @@ def become(request: dict[str, Any]) -> None:
 def serve() -> None:
     """Answer requests until there are no more."""
     gc.collect()
+    ended: dict[int, int] = {}
     gc.freeze()  # a collection in a child would touch, and so copy, every page
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
         if "wait" in request:
-            _, status = os.waitpid(request["wait"], 0)
-            print(os.waitstatus_to_exitcode(status), flush=True)
+            if request["wait"] not in ended:
+                pid, status = os.waitpid(request["wait"], 0 if request["patient"] else os.WNOHANG)
+                ended |= {pid: os.waitstatus_to_exitcode(status)} if pid else {}
+            print(json.dumps(ended.get(request["wait"])), flush=True)
             continue
         pid = os.fork()
         if pid == 0:
