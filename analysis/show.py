@@ -68,9 +68,10 @@ def headline(equation: Row) -> str:
     ratio = equation["peer_ratio"]
     if ratio is None or math.isnan(ratio):
         return f"{equation['equation']}: {equation['reason']}; {equation['complexity']} nodes"
+    caution = ", with a caution" if equation["reason"] else ""
     return (
         f"{equation['equation']}: peer ratio {ratio:.2f} ± {equation['peer_ratio_error']:.2f}, "
-        f"{equation['complexity']} nodes, {equation['lineages']} lineages"
+        f"{equation['complexity']} nodes, {equation['lineages']} lineages{caution}"
     )
 
 
