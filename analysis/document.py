@@ -94,7 +94,7 @@ def _section(record: EquationRecord) -> str:
     lines = [f"## {markdown_text(record.id)}: {markdown_text(record.title)}", ""]
     if record.expression is not None:
         lines += ["```math", formula_latex(record), "```", ""]
-        lines += [f"- {markdown_text(record.target_name)}{unit}"]
+        lines += [f"- {markdown_text(record.target_name)}{unit}"] if unit else []
     for variable in record.variables:
         words = markdown_text(unit_and_range(variable))
         lines.append(f"- {markdown_text(variable.name)}{': ' if words else ''}{words}")

@@ -29,6 +29,7 @@ class Interval(NamedTuple):
     low: float
     high: float
     snapped: bool
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def facts(record: EquationRecord) -> dict[str, Any]:
         ],
         "constants": [
             {"value": finite(value), "low": finite(low), "high": finite(high), "snapped": snapped}
-            for value, low, high, snapped in record.constants
+            for value, low, high, snapped, _ in record.constants
         ],
         "note": plain(record.note),
     }
@@ -141,4 +142,5 @@ def unit_and_range(variable: Range) -> str:
 def constant_in_words(constant: Interval) -> str:
     """Say a constant with its interval."""
     interval = f" ({constant.low:.6g} to {constant.high:.6g})" if finite(constant.low) is not None else ""
-    return f"{constant.value:.6g}{interval}{', snapped' if constant.snapped else ''}"
+    name = f"{plain(constant.name)} = " if constant.name else ""
+    return f"{name}{constant.value:.6g}{interval}{', stands as a simple number' if constant.snapped else ''}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +97,19 @@ def _record(catalogue: Catalogue, identifier: str) -> EquationRecord:
         lineages=row["lineages"],
         universality=_number(row["universality"]),
         constants=tuple(
-            Interval(c["value"], _number(c["low"]), _number(c["high"]), c["exact"] is not None) for c in constants
+            Interval(c["value"], _number(c["low"]), _number(c["high"]), c["exact"] is not None, c["name"])
+            for c in constants
         )
         if expression
         else (),
-        note=row["reason"] or "",
+        note=_note(row),
     )
+
+
+def _note(row: Mapping[str, Any]) -> str:
+    """Say the caution, or why there is no equation, and what the named constants are."""
+    free = f"with its numbers set free: {row['target']} = {row['skeleton']}" if row["status"] == "equation" else ""
+    return "; ".join(filter(None, (row["reason"], free)))
 
 
 def _number(value: float | None) -> float:

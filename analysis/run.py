@@ -145,10 +145,12 @@ def _aligned(study: Study, catalogue: Catalogue) -> list[str]:
 def _clustered(study: Study, catalogue: Catalogue) -> list[str]:
     features = catalogue.select("features")
     above = [row for row in features if row["above_null"]]
+    several = sum(row["lineages"] > 1 for row in features)
     return [
-        f"{len(features)} features, {len(above)} above the nulls at q = {study.manifest.align.q:g} "
-        f"({sum(row['role'] == 'output' for row in above)} outputs, "
-        f"{sum(row['role'] == 'hidden' for row in above)} hidden)",
+        f"{len(features)} features, {several} of them in several lineages, "
+        f"{len(above)} above the nulls at q = {study.manifest.align.q:g} "
+        f"(of outputs {sum(row['role'] == 'output' for row in above)}, "
+        f"of hidden units {sum(row['role'] == 'hidden' for row in above)})",
         _next(study, "distil"),
     ]
 

@@ -23,7 +23,9 @@ def show(catalogue: Catalogue, identifier: str) -> tuple[str, ...]:
     Raises NotFound for anything else.
     """
     for table, column, tell in KINDS:
-        rows = catalogue.select(table, **{column: identifier})
+        rows = catalogue.select(table, **{column: identifier}) or catalogue.select(
+            table, **{column: identifier.upper()}
+        )
         if rows:
             return tuple(tell(catalogue, rows[0]))
     raise NotFound(

@@ -22,6 +22,8 @@ from .stage_probe import Observed
 from .study import Study
 
 VERSION = "cluster-3"
+EQUATION_TABLES = ("equations", "fronts", "constants", "agreements", "relevances")
+"""What is said of equations: gone when the features that they describe are others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,5 +222,6 @@ def _index(study: Study, features: Sequence[Feature], key: str) -> None:
             row |= {"feature": feature.id, "members": len(feature.members), "networks": feature.networks}
             rows.append(row)
             members += [{"feature": feature.id, **asdict(member)} for member in feature.members]
-        catalogue.replace({}, {"features": rows, "members": members})
+        catalogue.replace({}, {"features": rows, "members": members, **{table: [] for table in EQUATION_TABLES}})
+        catalogue.replace({"stage": "distil"}, {"stages": []})
         catalogue.mark("cluster", "zoo", key, study.manifest.align.model_dump(mode="json"))

@@ -23,9 +23,9 @@ from .expression import evaluate, variables
 from .judge import Candidate, Sample, Target
 from .parsing import parse
 from .search import ENGINES
-from .stage_cluster import Feature, cluster
+from .stage_cluster import EQUATION_TABLES, Feature, cluster
 from .stage_probe import Observed
-from .study import Progress, Study
+from .study import Progress, Study, versions
 
 VERSION = "distil-5"
 
@@ -79,10 +79,8 @@ def distil_features(study: Study, *, only: Sequence[str] = ()) -> tuple[str, ...
         with study.writing() as catalogue:
             kept = [_equation_id(feature) for feature in chosen]
             catalogue.keep_only("equation", kept, EQUATION_TABLES)
+            catalogue.mark("zoo", "whole", study.key, versions())
     return tuple(_equation_id(feature) for feature in chosen)
-
-
-EQUATION_TABLES = ("equations", "fronts", "constants", "agreements", "relevances")
 
 
 def _choose(study: Study, features: Sequence[Feature], only: Sequence[str]) -> list[Feature]:

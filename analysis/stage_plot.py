@@ -43,6 +43,9 @@ def plot(
     if unknown:
         raise BadInput(f"no picture {unknown[0]!r}", hint=f"there are {', '.join(PICTURES)}")
     out = folder or study.project / "plots"
+    with study.reading() as catalogue:
+        if not catalogue.select("features"):
+            raise NotFound("nothing to draw yet", hint=f"consilience run {study.path}")
     found = cluster(study)
     with study.reading() as catalogue:
         rows = [row for row in catalogue.listing("equations").dicts() if not equations or row["equation"] in equations]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from ..zoo.errors import BadInput, BadManifest, NotFound
 from ..zoo.manifest import Manifest, read_manifest
 from ..zoo.probe import Probe, make_probe
-from ..zoo.store import Store
+from ..zoo.store import Store, content_key
 from .catalogue import Catalogue, reading, writing
 from .lock import locked
 
@@ -68,6 +68,11 @@ class Study:
     def catalogue_path(self) -> Path:
         """The DuckDB file."""
         return self.project / "catalogue.duckdb"
+
+    @property
+    def key(self) -> str:
+        """The content of the zoo.toml: a catalogue made with another one is out of date."""
+        return content_key(self.manifest.model_dump(mode="json"))
 
     @cached_property
     def store(self) -> Store:
@@ -129,7 +134,7 @@ def find_study(start: Path, **settings: Any) -> Study:
             return open_study(folder / "zoo.toml", **settings)
     raise NotFound(
         f"no zoo.toml in {start.resolve()} or above it",
-        hint="consilience init FOLDER writes one, or name it with --zoo",
+        hint="consilience init FOLDER writes one; or say where it is",
     )
 
 
@@ -154,10 +159,17 @@ def _check_device(device: str) -> None:
 
 def _check_derived(study: Study) -> None:
     from ..zoo.errors import BadFormula
-    from .expression import variables
+    from .expression import FUNCTIONS, variables
     from .parsing import parse
 
     table = study.manifest.probe
+    names = [v.name for v in table.variables] + [d.name for d in table.derived]
+    for name in (*names, *(output.name for output in study.manifest.outputs)):
+        if name in FUNCTIONS:
+            raise BadManifest(
+                f"{study.path}: {name!r} is a function and cannot name a variable or an output",
+                hint="give it another name",
+            )
     known = {variable.name for variable in table.variables}
     for number, derived in enumerate(table.derived, 1):
         key = f"{study.path}: probe.derived[{number}].formula"

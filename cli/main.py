@@ -16,6 +16,7 @@ from ..zoo.errors import ConsilienceError, NotFound
 from .output import FORMATS, Reporter, answer, emit, say
 
 if TYPE_CHECKING:
+    from ..analysis.catalogue import Catalogue
     from ..analysis.study import Study
 
 app = typer.Typer(
@@ -72,6 +73,18 @@ def _open(zoo: Path | None, **settings: Any) -> Study:
 
 
 @contextmanager
+def _reading(zoo: Path | None) -> Iterator[Catalogue]:
+    """Open a catalogue to read, with a warning where the zoo.toml has changed since it was made."""
+    study = _open(zoo)
+    with study.reading() as catalogue:
+        made_with = catalogue.indexed("zoo", "whole")
+        if made_with != study.key:
+            changed = "zoo.toml has changed since this was made" if made_with else "the run has not finished yet"
+            say(f"warning: {changed}; consilience run {study.path} brings it up to date")
+        yield catalogue
+
+
+@contextmanager
 def _working(zoo: Path | None, device: str, wait: float) -> Iterator[Study]:
     """Open a study for long work: progress is shown, and the first Ctrl-C ends it after the current item."""
     import signal
@@ -99,13 +112,18 @@ def _stage(verb: str, zoo: Path | None, device: str, wait: float, dry_run: bool,
         say(runs.plan(study))
         if dry_run:
             return
+        refused = runs.refusals(runs.ingest(study))
+        for line in refused:
+            say(line)
         getattr(runs, verb)(study, **arguments)
     for line in runs.summary(study, verb):
         answer(line)
-    refused = runs.refusals(study)
-    for line in refused:
-        say(line)
-    if refused:
+    found = runs.refusals(study)
+    for line in found:
+        if line not in refused:
+            say(line)
+    if found:
+        say(f"{len(found)} checkpoints were refused; the others went on")
         raise typer.Exit(3)
 
 
@@ -208,7 +226,7 @@ def _lister(what: str, about: str, example: str) -> Callable[..., None]:
         zoo: ZooOption = None,
     ) -> None:
         _check_format(format)
-        with _open(zoo).reading() as catalogue:
+        with _reading(zoo) as catalogue:
             rows = catalogue.listing(what, where=where, sort=sort, limit=limit)
         asked = where is not None or limit == 0
         hint = "loosen --where or --limit" if asked else f"no {what} yet: consilience run"
@@ -245,7 +263,7 @@ def show(
     """
     from ..analysis.show import show as tell
 
-    with _open(zoo).reading() as catalogue:
+    with _reading(zoo) as catalogue:
         for line in tell(catalogue, identifier):
             answer(line)
 
@@ -261,7 +279,7 @@ def query(
     Example: consilience query "SELECT level, count(*) FROM features WHERE above_null GROUP BY level"
     """
     _check_format(format)
-    with _open(zoo).reading() as catalogue:
+    with _reading(zoo) as catalogue:
         rows = catalogue.query(sql)
     _emit(rows, format, False, hint='consilience query "SHOW TABLES" shows where to look')
 
@@ -288,7 +306,7 @@ def export(
 @app.command()
 def plot(
     pictures: Annotated[
-        list[str] | None, typer.Argument(help="front, agreement, units, similarity; by default all.")
+        list[str] | None, typer.Argument(help="front, agreement, units, similarity, universality; by default all.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="A folder; by default .consilience/plots.", show_default=False)

@@ -91,8 +91,8 @@ def test_the_draft_as_a_whole(tmp_path: Path) -> None:
     mlp(folder, "a.safetensors", widths=(1, 4, 1), metadata=None)
     assert draft(folder)[1] == (
         """\
-# A first draft by consilience init, valid as it stands; lines marked with “could not tell” wait for
-# somebody who knows these networks.
+# A first draft by consilience init. Lines marked with “could not tell” wait for somebody who knows
+# these networks.
 #   consilience run zoo.toml
 name = "mine"
 about = ""  # one sentence for readers: what the networks were trained on

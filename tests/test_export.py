@@ -102,7 +102,7 @@ def test_csv_reads_back(tmp_path: Path) -> None:
     assert parse(rows[0]["formula"]) == GRAVITY.expression
     assert float(rows[0]["fidelity"]) == GRAVITY.fidelity
     assert rows[0]["variables"] == "m1 [kg] 1 to 5; m2 [kg] 1 to 5; r [m] 1 to 3"
-    assert rows[0]["constants"] == "1.0625 (1.05 to 1.07); 2 (1.99 to 2.01), snapped"
+    assert rows[0]["constants"] == "1.0625 (1.05 to 1.07); 2 (1.99 to 2.01), stands as a simple number"
     assert rows[1]["fidelity"] == ""
     assert rows[2]["formula"].startswith("(-")
     assert parse(rows[2]["formula"]) == AWKWARD.expression

@@ -185,3 +185,20 @@ def test_the_zoo_in_the_current_folder(tiny: Path, monkeypatch):
     assert open_study().path == tiny / "zoo.toml"
     with pytest.raises(BadManifest, match="no such file"):
         open_study("nowhere")
+
+
+def test_a_variable_that_bears_the_name_of_a_function_is_refused(tiny: Path) -> None:
+    text = (tiny / "zoo.toml").read_text().replace('name = "b"', 'name = "exp"')
+    (tiny / "zoo.toml").write_text(text)
+    with pytest.raises(BadManifest, match="'exp' is a function"):
+        open_study(tiny)
+
+
+def test_new_features_do_not_keep_old_equations(tiny: Path) -> None:
+    consilience.run(tiny)
+    text = (tiny / "zoo.toml").read_text().replace("samples = 64\n\n[[probe", "samples = 128\n\n[[probe")
+    (tiny / "zoo.toml").write_text(text)
+    study = consilience.cluster(tiny)
+    assert consilience.equations(study) == ()
+    again = consilience.run(tiny)
+    assert [record.id for record in consilience.equations(again)][0] == "E1"

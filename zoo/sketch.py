@@ -56,7 +56,7 @@ class Sketch:
 
 
 def sketch(zoo: Sketch) -> str:
-    """Write a zoo.toml: valid as it stands, with a comment at everything that the files do not tell."""
+    """Write a zoo.toml that parses, with a comment at everything that the files do not tell."""
     parts = [
         _head(zoo),
         *(_networks(group, zoo.inputs, first=group is zoo.groups[0]) for group in zoo.groups),
@@ -97,7 +97,7 @@ def _comment(text: str) -> list[str]:
 def _head(zoo: Sketch) -> list[str]:
     return [
         *_comment(
-            "A first draft by consilience init, valid as it stands; lines marked with “could not tell” wait "
+            "A first draft by consilience init. Lines marked with “could not tell” wait "
             "for somebody who knows these networks."
         ),
         "#   consilience run zoo.toml",
