@@ -37,7 +37,6 @@ def only_outputs(zoo: Path) -> Path:
     return zoo
 
 
-@pytest.mark.slow
 def test_gravity_is_the_law_of_gravity(tmp_path: Path) -> None:
     study = run(only_outputs(copy_of("gravity", tmp_path)))
     (law,) = equations(study)
@@ -49,7 +48,6 @@ def test_gravity_is_the_law_of_gravity(tmp_path: Path) -> None:
     assert summary(study, "run")[0].startswith("force = m1*m2/r**2 ")
 
 
-@pytest.mark.slow
 def test_ballistics_is_the_known_formula_with_g_inside_its_interval(tmp_path: Path) -> None:
     study = run(only_outputs(copy_of("ballistics", tmp_path)))
     (law,) = equations(study)
@@ -131,7 +129,6 @@ def untrained_zoo(folder: Path, seed: int, *, networks: int = 12) -> Study:
     return open_study(folder)
 
 
-@pytest.mark.slow
 def test_untrained_networks_have_no_more_in_common_than_chance_gives(tmp_path: Path) -> None:
     above, tested = 0, 0
     for seed in range(5):
