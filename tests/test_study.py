@@ -201,4 +201,4 @@ def test_new_features_do_not_keep_old_equations(tiny: Path) -> None:
     study = consilience.cluster(tiny)
     assert consilience.equations(study) == ()
     again = consilience.run(tiny)
-    assert [record.id for record in consilience.equations(again)][0] == "E1"
+    assert next(record.id for record in consilience.equations(again)) == "E1"
