@@ -112,18 +112,13 @@ def _stage(verb: str, zoo: Path | None, device: str, wait: float, dry_run: bool,
         say(runs.plan(study))
         if dry_run:
             return
-        refused = runs.refusals(runs.ingest(study))
-        for line in refused:
-            say(line)
         getattr(runs, verb)(study, **arguments)
     for line in runs.summary(study, verb):
         answer(line)
-    found = runs.refusals(study)
-    for line in found:
-        if line not in refused:
-            say(line)
-    if found:
-        say(f"{len(found)} checkpoints were refused; the others went on")
+    refused = runs.refusals(study)
+    for line in refused:
+        say(line)
+    if refused:
         raise typer.Exit(3)
 
 
