@@ -200,4 +200,4 @@ class Reporter:
 
 def _words(progress: Progress) -> str:
     of = f" ({progress.done} of {progress.total})" if progress.total else ""
-    return f"{progress.stage}: {progress.subject}{of}"
+    return f"{progress.stage}: {progress.subject or 'done'}{of}"

@@ -253,6 +253,12 @@ def test_our_own_zoos_are_valid(folder: str) -> None:
         ),
         ("[probe]", '[[outputs]]\nname = "F"\n[probe]', "the name 'F' stands twice", ""),
         (
+            "[probe]",
+            '[distil]\noutputs = ["G"]\n[probe]',
+            "distil.outputs: 'G' has no [[outputs]] table",
+            "",
+        ),
+        (
             "path =",
             'outputs = ["G"]\npath =',
             "networks.outputs: 'G' has no [[outputs]] table",
@@ -314,8 +320,9 @@ def test_what_is_not_toml_is_said_in_one_line(tmp_path: Path, text: str) -> None
 def test_what_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "zoo.toml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BadManifest, match="not TOML"):
+    with pytest.raises(BadManifest, match="not TOML: this is no text") as caught:
         read_manifest(path)
+    assert "not a checkpoint" in caught.value.hint
 
 
 def test_a_number_too_long_to_show(tmp_path: Path) -> None:

@@ -162,6 +162,9 @@ class Manifest(Part):
             for name in table.outputs or ():
                 if name not in outputs:
                     raise ValueError(f"networks.outputs: {name!r} has no [[outputs]] table")
+        for name in self.distil.outputs or ():
+            if name not in outputs:
+                raise ValueError(f"distil.outputs: {name!r} has no [[outputs]] table")
         return self
 
 
@@ -179,7 +182,12 @@ def read_manifest(path: Path) -> Manifest:
         raise BadManifest(f"{path}: {error.strerror}", hint="give the path of a zoo.toml") from None
     except RecursionError:
         raise BadManifest(f"{path}: not TOML: nested too deep", hint="see consilience init --help") from None
-    except ValueError as error:  # no TOML, no UTF-8, a number of thousands of digits
+    except UnicodeDecodeError:
+        raise BadManifest(
+            f"{path}: not TOML: this is no text",
+            hint="give a zoo.toml, not a checkpoint; consilience init FOLDER writes one",
+        ) from None
+    except ValueError as error:  # no TOML, or a number of thousands of digits
         raise BadManifest(f"{path}: not TOML: {error}", hint="see consilience init --help") from None
     return check_manifest(content, path=path)
 
