@@ -43,6 +43,7 @@ $(CHECKS): $(RUNTIME)
 	@$(INSTALL) -e '.[dev]'
 	@touch $@
 
-$(EXAMPLES): $(RUNTIME)
+$(EXAMPLES): $(RUNTIME) data/requirements.txt
 	@$(INSTALL) -e '.[examples]'
+	@$(INSTALL) --no-deps -r data/requirements.txt
 	@touch $@

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -24,6 +24,7 @@ from .lock import holder, locked
 
 APPLICATION = "consilience"
 Opened = TypeVar("Opened")
+Subject: TypeAlias = Mapping[str, str | Sequence[str]]
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -76,6 +77,15 @@ MIGRATIONS: tuple[str, ...] = (
         equation TEXT NOT NULL, variable TEXT NOT NULL, effect DOUBLE, kept BOOLEAN NOT NULL);
     CREATE TABLE stages (stage TEXT NOT NULL, subject TEXT NOT NULL, key TEXT NOT NULL, settings TEXT);
     """,
+    """
+    ALTER TABLE layers DROP COLUMN grid;
+    ALTER TABLE layers ADD COLUMN positions INTEGER;
+    ALTER TABLE layers ADD COLUMN axes TEXT[];
+    CREATE TABLE kinships (
+        network TEXT NOT NULL, relative TEXT NOT NULL, relation TEXT NOT NULL, similarity DOUBLE,
+        evidence TEXT NOT NULL, counted BOOLEAN NOT NULL);
+    DELETE FROM stages WHERE stage IN ('ingest', 'probe');
+    """,
 )
 """Append only. Each is run once, in one transaction, after a backup; the schema version counts them."""
 
@@ -88,6 +98,7 @@ LISTS: dict[str, tuple[str, str]] = {
     "features": ("SELECT * EXCLUDE (number), number FROM features", "number"),
     "equations": ("SELECT * EXCLUDE (number, latex), number FROM equations", "number"),
     "matches": ("SELECT * FROM matches", "q, r DESC, left_network, left_unit, right_network, right_unit"),
+    "kinships": ("SELECT * FROM kinships", "network, relative"),
 }
 """What the list commands show, and in which order."""
 
@@ -101,6 +112,12 @@ class Rows:
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+
+    @classmethod
+    def of(cls, records: Sequence[Mapping[str, Any]]) -> Rows:
+        """Take records that share their keys for rows."""
+        columns = tuple(records[0]) if records else ()
+        return cls(columns, tuple(tuple(record[column] for column in columns) for record in records))
 
     def dicts(self) -> list[dict[str, Any]]:
         """Give every row as a dictionary."""
@@ -118,11 +135,11 @@ class Catalogue:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def replace(self, subject: Mapping[str, str], tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    def replace(self, subject: Subject, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         """Put these rows in the place of all rows about the subject, in one transaction.
 
-        `subject` names the column and value that the rows share, such as {"network": "a"}; an empty
-        subject means all rows of the tables.
+        `subject` names the column and value that the rows share, such as {"network": "a"}, or several
+        values, such as {"network": ["a", "b"]}; an empty subject means all rows of the tables.
         """
         with self._transaction():
             for table, rows in tables.items():
@@ -141,9 +158,10 @@ class Catalogue:
                 self._connection.execute("ROLLBACK")
             raise
 
-    def _clear(self, table: str, subject: Mapping[str, str]) -> None:
-        condition = " AND ".join(f"{column} = ?" for column in subject) or "true"
-        self._connection.execute(f"DELETE FROM {table} WHERE {condition}", list(subject.values()))
+    def _clear(self, table: str, subject: Subject) -> None:
+        condition = " AND ".join(f"list_contains(?, {column})" for column in subject) or "true"
+        values = [[value] if isinstance(value, str) else [*value] for value in subject.values()]
+        self._connection.execute(f"DELETE FROM {table} WHERE {condition}", values)
 
     def _insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         columns = list(rows[0])
@@ -160,7 +178,7 @@ class Catalogue:
             with suppress(duckdb.Error):  # an error above has ended the transaction, and is the one to tell
                 self._connection.unregister("incoming")
 
-    def replace_arrow(self, subject: Mapping[str, str], table: str, rows: pa.Table) -> None:
+    def replace_arrow(self, subject: Subject, table: str, rows: pa.Table) -> None:
         """Do what `replace` does for one large table."""
         with self._transaction():
             self._clear(table, subject)
@@ -178,41 +196,60 @@ class Catalogue:
 
     def mark(self, stage: str, subject: str, key: str, settings: Mapping[str, Any]) -> None:
         """Note that a stage's result for a subject is indexed, and with which settings it was made."""
-        row = {"stage": stage, "subject": subject, "key": key, "settings": json.dumps(settings, sort_keys=True)}
-        self.replace({"stage": stage, "subject": subject}, {"stages": [row]})
+        self.mark_all(stage, {subject: key}, settings)
+
+    def mark_all(self, stage: str, keys: Mapping[str, str], settings: Mapping[str, Any]) -> None:
+        """Do what `mark` does for several subjects at once."""
+        told = json.dumps(settings, sort_keys=True)
+        rows = [{"stage": stage, "subject": subject, "key": key, "settings": told} for subject, key in keys.items()]
+        self.replace({"stage": stage, "subject": [*keys]}, {"stages": rows})
 
     def indexed(self, stage: str, subject: str) -> str | None:
         """Give the key of what is indexed for a stage and subject, if anything is."""
         rows = self._rows("SELECT key FROM stages WHERE stage = ? AND subject = ?", [stage, subject]).rows
         return str(rows[0][0]) if rows else None
 
-    def forget(self, stage: str, subject: str) -> None:
-        """Drop the note that a stage's result for a subject is indexed."""
+    def all_indexed(self, stage: str) -> dict[str, str]:
+        """Give the keys of all that is indexed for a stage, by subject."""
+        return dict(self._rows("SELECT subject, key FROM stages WHERE stage = ?", [stage]).rows)
+
+    def forget(self, stage: str, subject: str | Sequence[str]) -> None:
+        """Drop the note that a stage's result for a subject, or for each of several, is indexed."""
         self.replace({"stage": stage, "subject": subject}, {"stages": []})
 
     def listing(
-        self, what: str, *, where: str | None = None, sort: str | None = None, limit: int | None = None
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        network: str | None = None,
     ) -> Rows:
-        """List networks, layers, features, equations or matches.
+        """List networks, layers, kinships, features, equations or matches; those of one network, where it is named.
 
         `where` is a condition in SQL; `sort` a column, with a minus before it for descending. Raises
-        BadInput where the database does not understand them.
+        BadInput where the database does not understand them, NotFound for a network that is not there.
         """
         query, order = LISTS[what]
+        if network is not None and not self.select("networks", network=network):
+            raise NotFound(f"no network {network!r}", hint="consilience networks lists them")
         if sort:
             descending, column = sort.startswith("-"), sort.lstrip("-")
             quoted = column.replace('"', '""')
             order = f'"{quoted}" {"DESC" if descending else "ASC"} NULLS LAST, {order}'
-        condition = f"WHERE ({where}\n)" if where else ""
+        condition = f"WHERE ({where}\n)" if where else "WHERE true"
+        named = "" if network is None else "AND network = ?"
         most = "" if limit is None else f"LIMIT {int(limit)}"
         columns = self._rows(f"SELECT * FROM ({query}) LIMIT 0", []).columns
         hint = f"the columns are {', '.join(columns)}"
-        return self._asked(f"SELECT * FROM ({query}) {condition} ORDER BY {order} {most}", hint=hint)
+        asked = f"SELECT * FROM ({query}) {condition} {named} ORDER BY {order} {most}"
+        return self._asked(asked, [network] if named else [], hint=hint)
 
     def query(self, sql: str) -> Rows:
         """Answer a question in SQL. Raises BadInput where the database does not understand it."""
         hint = 'consilience query "SHOW TABLES" and "DESCRIBE features" show what there is; nothing can be changed'
-        return self._asked(sql, hint=hint)
+        return self._asked(sql, [], hint=hint)
 
     def count_matches(self, q: float) -> list[dict[str, Any]]:
         """Count the matches of each level and those at or below q, with median |r| and the highest null's."""
@@ -237,14 +274,18 @@ class Catalogue:
         ).rows
         return [str(row[0]) for row in rows]
 
+    def kin(self, network: str) -> list[dict[str, Any]]:
+        """Give the kinships that a network has part in."""
+        return self._rows("SELECT * FROM kinships WHERE network = ? OR relative = ?", [network, network]).dicts()
+
     def select(self, table: str, **subject: str) -> list[dict[str, Any]]:
         """Give the rows of one table about one subject, as dictionaries."""
         condition = " AND ".join(f"{column} = ?" for column in subject) or "true"
         return self._rows(f"SELECT * FROM {table} WHERE {condition}", list(subject.values())).dicts()
 
-    def _asked(self, sql: str, *, hint: str) -> Rows:
+    def _asked(self, sql: str, values: Sequence[Any], *, hint: str) -> Rows:
         try:
-            return self._rows(sql, [])
+            return self._rows(sql, values)
         except duckdb.Error as error:
             if _broken(error):
                 raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -14,6 +14,7 @@ from .similarity import cka_table
 ROUNDS = 10
 
 Place = tuple[int, int]
+Sort = tuple[str, tuple[str, ...], int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +23,8 @@ class RecordedLayer:
 
     role: str
     kind: str
-    grid: int
+    axes: tuple[str, ...]
+    positions: int
     values: Num[np.ndarray, "samples units"]
 
 
@@ -33,7 +35,8 @@ class Level:
     name: str
     role: str
     kind: str
-    grid: int
+    axes: tuple[str, ...]
+    positions: int
     layers: tuple[Place, ...]
 
 
@@ -50,14 +53,14 @@ def correspond(networks: Sequence[Sequence[RecordedLayer]]) -> tuple[Level, ...]
     return tuple(hidden + outputs)
 
 
-def _split(networks: Sequence[Sequence[RecordedLayer]], role: str) -> dict[tuple[int, str, int], list[Place]]:
+def _split(networks: Sequence[Sequence[RecordedLayer]], role: str) -> dict[tuple[int, Sort], list[Place]]:
     """Group places by what may compare, in order of where such layers first come in a network."""
-    found: dict[tuple[str, int], list[Place]] = {}
+    found: dict[Sort, list[Place]] = {}
     for network, layers in enumerate(networks):
         for position, layer in enumerate(layers):
             if layer.role == role:
-                found.setdefault((layer.kind, layer.grid), []).append((network, position))
-    return {(min(position for _, position in places), *kind): places for kind, places in found.items()}
+                found.setdefault(_sort(layer), []).append((network, position))
+    return {(min(position for _, position in places), sort): places for sort, places in found.items()}
 
 
 def _groups(networks: Sequence[Sequence[RecordedLayer]], role: str) -> list[list[Place]]:
@@ -67,11 +70,11 @@ def _groups(networks: Sequence[Sequence[RecordedLayer]], role: str) -> list[list
 def _hidden_levels(networks: Sequence[Sequence[RecordedLayer]], group: list[Place]) -> list[Level]:
     stacks = [list(places) for _, places in groupby(group, key=lambda place: place[0])]
     assigned = _lay(stacks, _resemblances(networks, group))
-    kind, many = networks[group[0][0]][group[0][1]].kind, len(set(_kinds(networks))) > 1
+    sort, sorts = _sort(networks[group[0][0]][group[0][1]]), _sorts(networks)
     depth = max(map(len, stacks))
     return [
         _level(
-            f"{kind} {number + 1}" if many else f"hidden {number + 1}",
+            _name(sort, sorts, number + 1),
             networks,
             tuple(place for place, level in assigned.items() if level == number),
         )
@@ -79,14 +82,29 @@ def _hidden_levels(networks: Sequence[Sequence[RecordedLayer]], group: list[Plac
     ]
 
 
-def _kinds(networks: Sequence[Sequence[RecordedLayer]]) -> Iterable[tuple[str, int]]:
-    return ((layer.kind, layer.grid) for layers in networks for layer in layers if layer.role == "hidden")
+def _sort(layer: RecordedLayer) -> Sort:
+    return layer.kind, layer.axes, layer.positions
+
+
+def _sorts(networks: Sequence[Sequence[RecordedLayer]]) -> set[Sort]:
+    return {_sort(layer) for layers in networks for layer in layers if layer.role == "hidden"}
+
+
+def _name(sort: Sort, others: Collection[Sort], number: int) -> str:
+    """Name a level, saying no more of its sort than tells it from the others."""
+    kind, axes, positions = sort
+    if len(others) == 1:
+        return f"hidden {number}"
+    alike = [other for other in others if other[0] == kind]
+    same = [other for other in alike if other[1] == axes]
+    per = f" per {' and '.join(axes[1:] or axes)}" if len(same) < len(alike) else ""
+    return f"{kind}{per} {number}" + (f" at {positions} positions" if len(same) > 1 else "")
 
 
 def _level(name: str, networks: Sequence[Sequence[RecordedLayer]], places: tuple[Place, ...]) -> Level:
     network, position = places[0]
     first = networks[network][position]
-    return Level(name, first.role, first.kind, first.grid, places)
+    return Level(name, first.role, first.kind, first.axes, first.positions, places)
 
 
 def _resemblances(networks: Sequence[Sequence[RecordedLayer]], group: list[Place]) -> dict[tuple[Place, Place], float]:

@@ -9,15 +9,17 @@ from typing import Any
 
 from .catalogue import Catalogue
 from .show import law_lines
+from .sources import sources
 from .stage_align import align as _align
 from .stage_cluster import cluster as _cluster
 from .stage_distil import distil_features
 from .stage_ingest import ingest as _ingest
-from .stage_ingest import sources
 from .stage_plot import plot
 from .stage_probe import probe as _probe
 from .study import Study, open_study
 
+TOLD = 10
+"""Of so many networks what is odd about them is said after `ingest`."""
 DRAWN = 12
 """Of so many outputs `run` draws fronts and agreements by itself; `plot` draws those of all equations."""
 
@@ -85,13 +87,19 @@ def distil(study: Study | str | Path, *, only: Sequence[str] = ()) -> Study:
 def plan(study: Study) -> str:
     """Say in one line what a run will do."""
     files, manifest = sources(study), study.manifest
-    shown = f"{len(study.probe.inputs):,} samples of {len(study.probe.variables)} variables"
     pairs = len(files) * (len(files) - 1) // 2
     search = manifest.distil
     most = (
         f"at most {search.restarts} searches an equation ({search.engine})" if search.engine != "none" else "no search"
     )
-    return f"{manifest.name}: {len(files)} networks, {pairs} pairs, {shown}; {most}; results in {study.project}"
+    return f"{manifest.name}: {len(files)} networks, {pairs} pairs, {_shown(study)}; {most}; results in {study.project}"
+
+
+def _shown(study: Study) -> str:
+    if study.manifest.probe is None:
+        return "no probe"
+    count = f"{len(study.probe.inputs):,}"
+    return f"{count} photos" if study.probe.image else f"{count} samples of {len(study.probe.variables)} variables"
 
 
 def refusals(study: Study) -> tuple[str, ...]:
@@ -115,7 +123,9 @@ def _ingested(study: Study, catalogue: Catalogue) -> list[str]:
     counts = {status: sum(row["status"] == status for row in rows) for status in ("ok", "warned", "refused")}
     lineages = len({row["lineage"] for row in rows if row["lineage"]})
     found = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    return [f"{len(rows)} checkpoints: {found}; {lineages} lineages", _next(study, "probe")]
+    told = [f"{row['network']}: {', '.join(row['warnings'])}" for row in rows if row["status"] == "warned"]
+    more = [f"and {len(told) - TOLD} more: consilience networks lists all"] if len(told) > TOLD else []
+    return [f"{len(rows)} checkpoints: {found}; {lineages} lineages", *told[:TOLD], *more, _next(study, "probe")]
 
 
 def _probed(study: Study, catalogue: Catalogue) -> list[str]:
@@ -158,6 +168,8 @@ def _clustered(study: Study, catalogue: Catalogue) -> list[str]:
 def _distilled(study: Study, catalogue: Catalogue) -> list[str]:
     equations = sorted(catalogue.select("equations"), key=lambda row: (row["status"] != "equation", row["number"]))
     lines = [line for row in equations for line in law_lines(catalogue, row, whole=len(equations) <= 3)]
+    if study.manifest.probe is not None and study.probe.image:
+        lines.append("no equations: photos have no variables in which a formula could be written")
     if equations and all(row["status"] == "no_equation" for row in equations):
         lines.insert(0, "no law: no equation predicts a left-out network as well as the other networks do")
     return [*lines, "", *_clustered(study, catalogue)[:1], *_after(study)]

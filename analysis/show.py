@@ -113,18 +113,25 @@ def _tell_network(catalogue: Catalogue, row: Row) -> list[str]:
         f"  {', '.join(part for part in made if part)}",
         f"  lineage {row['lineage']}; sha256 {row['digest']}",
     ]
-    lines += [f"  warning: {warning}" for warning in row["warnings"] or ()]
+    lines += [f"  {_kinship(edge, row['network'])}" for edge in catalogue.kin(row["network"])]
+    lines += [f"  flag: {flag}" for flag in row["warnings"] or ()]
     lines += [f"  {key}: {value}" for key, value in json.loads(row["metadata"] or "{}").items()]
     layers = sorted(catalogue.select("layers", network=row["network"]), key=lambda layer: layer["position"])
     lines += [
-        f"  layer {layer['layer']}: {layer['units']} {layer['kind']} {layer['role']} units, {layer['activation']}, "
-        f"{layer['dead']} dead"
+        f"  layer {layer['layer']}: {layer['units']} {layer['kind']} {layer['role']} units, {layer['activation']}"
+        + ("" if layer["dead"] is None else f", {layer['dead']} dead")
         for layer in layers
     ]
     members = catalogue.select("members", network=row["network"])
     above = {f["feature"] for f in catalogue.select("features", above_null="true")}
     shared = [m for m in members if m["feature"] in above]
     return [*lines, f"  {len(members)} of its units belong to features, {len(shared)} to features above the nulls"]
+
+
+def _kinship(edge: Row, network: str) -> str:
+    other = edge["relative"] if edge["network"] == network else edge["network"]
+    against = "" if edge["counted"] else ", though zoo.toml says otherwise"
+    return f"{edge['relation']} with {other}: {edge['evidence']}{against}"
 
 
 def _tell_feature(catalogue: Catalogue, row: Row) -> list[str]:

@@ -20,7 +20,7 @@ from .similarity import Activations, activations, cka_table
 from .stage_probe import Observed, probe
 from .study import Study
 
-VERSION = "align-1"
+VERSION = "align-2"
 MATCH_COLUMNS = ("left_network", "left_unit", "right_network", "right_unit", "r", "p", "q")
 
 
@@ -91,8 +91,8 @@ def align(study: Study) -> Aligned:
             np.savez(temporary, allow_pickle=False, **arrays)
     with np.load(file, allow_pickle=False) as arrays:
         levels = tuple(
-            Level(name, role, kind, grid, tuple((network, position) for network, position in layers))
-            for name, role, kind, grid, layers in json.loads(str(arrays["levels"]))
+            Level(name, role, kind, tuple(axes), positions, tuple((network, place) for network, place in layers))
+            for name, role, kind, axes, positions, layers in json.loads(str(arrays["levels"]))
         )
         aligned = Aligned(observed, levels, key)
         _index(study, aligned, arrays)
@@ -101,13 +101,13 @@ def align(study: Study) -> Aligned:
 
 def _work(study: Study, observed: Sequence[Observed], key: str) -> dict[str, np.ndarray]:
     layers = [
-        [RecordedLayer(layer.role, layer.kind, layer.grid, seen.pre(layer)) for layer in seen.network.layers]
+        [RecordedLayer(at.role, at.kind, at.axes, at.positions, seen.pre(at)) for at in seen.network.layers]
         for seen in observed
     ]
     levels = correspond(layers)
     aligned = Aligned(tuple(observed), levels, key)
     twins = Twins(study, aligned)
-    plain = [(level.name, level.role, level.kind, level.grid, level.layers) for level in levels]
+    plain = [(at.name, at.role, at.kind, at.axes, at.positions, at.layers) for at in levels]
     arrays: dict[str, np.ndarray] = {"levels": np.array(json.dumps(plain))}
     for number, level in enumerate(study.each("align", levels, name=lambda level: level.name)):
         found = match(
@@ -123,10 +123,11 @@ def _work(study: Study, observed: Sequence[Observed], key: str) -> dict[str, np.
 
 def _similarities(layers: Sequence[Sequence[RecordedLayer]]) -> dict[str, np.ndarray]:
     """Compare all layers that can be compared: places, and CKA for every two of them."""
-    groups: dict[tuple[str, str, int], list[tuple[int, int]]] = {}
+    groups: dict[tuple[str, str, tuple[str, ...], int], list[tuple[int, int]]] = {}
     for network, stack in enumerate(layers):
         for position, layer in enumerate(stack):
-            groups.setdefault((layer.role, layer.kind, layer.grid), []).append((network, position))
+            key = (layer.role, layer.kind, layer.axes, layer.positions)
+            groups.setdefault(key, []).append((network, position))
     pairs, values = [], []
     for places in groups.values():
         table = cka_table([layers[network][position].values for network, position in places])

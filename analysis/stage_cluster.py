@@ -21,7 +21,7 @@ from .stage_align import Aligned, Twins, align
 from .stage_probe import Observed
 from .study import Study
 
-VERSION = "cluster-3"
+VERSION = "cluster-4"
 EQUATION_TABLES = ("equations", "fronts", "constants", "agreements", "relevances")
 """What is said of equations: gone when the features that they describe are others."""
 
@@ -49,7 +49,7 @@ class Feature:
     number: int
     level: str
     role: str
-    grid: int
+    positions: int
     name: str
     unit: str
     members: tuple[Member, ...]
@@ -177,7 +177,7 @@ def _feature(
         number=0,
         level=level.name,
         role=level.role,
-        grid=level.grid,
+        positions=level.positions,
         name=name,
         unit=unit,
         members=members,
@@ -218,7 +218,7 @@ def _index(study: Study, features: Sequence[Feature], key: str) -> None:
         members: list[Mapping[str, Any]] = []
         for feature in features:
             row = asdict(feature)
-            del row["grid"]
+            del row["positions"]
             row |= {"feature": feature.id, "members": len(feature.members), "networks": feature.networks}
             rows.append(row)
             members += [{"feature": feature.id, **asdict(member)} for member in feature.members]

@@ -90,9 +90,11 @@ def _choose(study: Study, features: Sequence[Feature], only: Sequence[str]) -> l
         if missing:
             raise NotFound(f"no feature {missing[0]!r}", hint="consilience features lists them")
         return [known[name] for name in only]
+    if study.probe.image:  # photos have no variables in which a formula could be written
+        return []
     settings = study.manifest.distil
     outputs = [f for f in features if f.role == "output" and (settings.outputs is None or f.name in settings.outputs)]
-    hidden = [f for f in features if f.role == "hidden" and f.above_null and f.grid == 1]
+    hidden = [f for f in features if f.role == "hidden" and f.above_null and f.positions == 1]
     return outputs + hidden[: settings.features]
 
 
@@ -103,9 +105,14 @@ def _equation_id(feature: Feature) -> str:
 def _distil(study: Study, witness: Witness, *, asked: bool) -> None:
     """Distil one feature, or take what is kept; a result of the full budget stands for one of the quick."""
     feature = witness.feature
-    if feature.grid > 1:
+    if study.probe.image:
         raise BadInput(
-            f"{feature.id} is a map over places, which the probe's variables do not describe",
+            f"{feature.id} answers to photos, which no variables describe yet",
+            hint="consilience show and plot tell what it does; equations need rows of named variables",
+        )
+    if feature.positions > 1:
+        raise BadInput(
+            f"{feature.id} is a map over the positions of a row, which the probe's variables do not describe",
             hint="distil outputs and dense features",
         )
     whole, quick = study.manifest.distil, _quick(study.manifest.distil)
@@ -143,7 +150,7 @@ def _key(study: Study, witness: Witness, settings: DistilTable) -> str:
         ],
         feature.role,
         study.probe.key,
-        study.manifest.probe.model_dump(mode="json"),
+        study.probe_table.model_dump(mode="json"),
         settings.model_dump(mode="json", exclude={"features", "outputs"}),
         study.manifest.seed,
     )
@@ -197,7 +204,7 @@ def _two_samples(
 def coordinates(study: Study, rows: Float[np.ndarray, "samples inputs"]) -> dict[str, Float[np.ndarray, " samples"]]:
     """Name the columns of rows of the probe, and compute the derived variables."""
     columns = dict(zip((v.name for v in study.probe.variables), rows.T, strict=True))
-    derived = {d.name: evaluate(parse(d.formula), columns) for d in study.manifest.probe.derived}
+    derived = {d.name: evaluate(parse(d.formula), columns) for d in study.probe_table.derived}
     return columns | derived
 
 
@@ -227,7 +234,7 @@ def _relevance(study: Study, witness: Witness, rows: Float[np.ndarray, "samples 
     inputs = {v.name: float(size) for v, size in zip(study.probe.variables, sizes, strict=True)}
     derived = {
         d.name: max((inputs.get(name, 0.0) for name in variables(parse(d.formula))), default=0.0)
-        for d in study.manifest.probe.derived
+        for d in study.probe_table.derived
     }
     effects = inputs | derived
     allowed = study.manifest.distil.variables or tuple(effects)

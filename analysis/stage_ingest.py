@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from ..zoo.architecture import build_network
-from ..zoo.checkpoint import Checkpoint, read_checkpoint
-from ..zoo.errors import BadInput, BadManifest, Refused
-from ..zoo.manifest import NetworksTable
+import numpy as np
+
+from ..zoo.architecture import build_network, infer
+from ..zoo.checkpoint import Checkpoint
+from ..zoo.errors import BadInput, Refused
+from ..zoo.health import health
+from ..zoo.inspection import Inspected, Located, inspect
 from ..zoo.network import Network, Scaling
-from ..zoo.store import content_key
+from ..zoo.preprocess import Preprocessing
+from ..zoo.sandbox import Sandbox
+from ..zoo.store import content_key, write_atomically
+from .kinship import Descendant, Kin, lineages_of
+from .sources import Source, shown, sources
 from .study import Study
 
-PACKAGE = "package:"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file that should hold a network: where it is, under which folder it must lie, what is said of it."""
-
-    name: str
-    file: Path
-    inside: Path
-    table: NetworksTable
+VERSION = "ingest-3"
+WEIGHTS = "weights"
+"""The architecture of a checkpoint that is catalogued and compared, but not run."""
+HEALTH_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ingested:
-    """What became of one source; `network` is None where it was refused. `key` names the network's content."""
+    """What became of one source; `network` is None where it was refused or is not to be run.
+
+    `key` names the network's content; `flags` say what is odd about its weights and on the probe.
+    """
 
     source: Source
     digest: str
@@ -40,6 +42,8 @@ class Ingested:
     checkpoint: Checkpoint | None
     network: Network | None
     refusal: Refused | None
+    lineage: str | None = None
+    flags: tuple[str, ...] = ()
 
 
 def ingest(study: Study) -> tuple[Ingested, ...]:
@@ -48,113 +52,58 @@ def ingest(study: Study) -> tuple[Ingested, ...]:
     A checkpoint that cannot be used is refused with its reason and the others go on. Raises BadInput where
     none is left.
     """
-    read = _Reader(study)
-    found = [_ingest(study, source, read) for source in study.each("ingest", sources(study), name=lambda s: s.name)]
-    whole = _count_copies_once(found)
-    _index(study, whole)
-    if not any(item.network for item in whole):
+    whole, kin = gather(study, sources(study))
+    _index(study, whole, kin)
+    if all(item.refusal for item in whole):
         first = next(item.refusal for item in whole if item.refusal)
-        why = ", ".join(f"{_text(item.source.file.name)} {item.refusal.what}" for item in whole[:3] if item.refusal)
+        why = ", ".join(
+            f"{shown(item.source.place.file.name)} {item.refusal.what}" for item in whole[:3] if item.refusal
+        )
         more = "; consilience networks lists all" if len(whole) > 3 else ""
         raise BadInput(f"{study.path}: no checkpoint can be used: {why}", hint=f"{first.hint}{more}")
     return whole
 
 
-def sources(study: Study) -> tuple[Source, ...]:
-    """Find the files that a zoo.toml names, in the order of their tables and names.
-
-    Raises BadManifest where a path matches nothing or a name stands twice.
-    """
-    found: list[Source] = []
-    for number, table in enumerate(study.manifest.networks, 1):
-        files = list(_files(study.folder, table))
-        if not files:
-            raise BadManifest(
-                f"{study.path}: networks[{number}].path: nothing matches {table.path!r}",
-                hint="paths begin at the folder of zoo.toml",
-            )
-        if table.name and len(files) > 1:
-            raise BadManifest(
-                f"{study.path}: networks[{number}].name: one name for {len(files)} files",
-                hint="leave the name out: each is named for its file",
-            )
-        found += [Source(table.name or _text(file.stem), file, inside, table) for file, inside in files]
-    names = [source.name for source in found]
-    clashing = {name for name in names if names.count(name) > 1}
-    whole = [replace(s, name=_long_name(study.folder, s)) if s.name in clashing else s for s in found]
-    names = [source.name for source in whole]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise BadManifest(f"{study.path}: networks: {twice[0]!r} stands twice", hint="give one of them a name")
-    return tuple(whole)
+def gather(study: Study, named: Sequence[Source]) -> tuple[tuple[Ingested, ...], tuple[Kin, ...]]:
+    """Read checkpoints, build their networks and compare their weights; the catalogue is left alone."""
+    places = list(dict.fromkeys(source.place for source in named))  # members of one file are read once
+    with Sandbox() as sandbox:
+        seen = _Seen(places, inspect(places, store=study.store, sandbox=sandbox))
+        found = [_ingest(study, source, seen(source)) for source in study.each("ingest", named, name=lambda s: s.name)]
+    return _with_lineages(study, found, seen)
 
 
-def _files(folder: Path, table: NetworksTable) -> Iterator[tuple[Path, Path]]:
-    if table.path.startswith(PACKAGE):
-        package, _, inner = table.path.removeprefix(PACKAGE).partition("/")
-        root = _package_folder(package)
-        yield root / inner, root
-        return
-    if not any(sign in table.path for sign in "*?["):
-        yield folder / table.path, folder
-        return
+class _Seen:
+    """Give what was read of a source as soon as it is there."""
+
+    def __init__(self, places: Sequence[Located], inspected: Iterator[Inspected]) -> None:
+        self._coming = zip(places, inspected, strict=True)
+        self._there: dict[Located, Inspected] = {}
+
+    def __call__(self, source: Source) -> Inspected:
+        while source.place not in self._there:
+            place, inspected = next(self._coming)
+            self._there[place] = inspected
+        return self._there[source.place]
+
+
+def _ingest(study: Study, source: Source, seen: Inspected) -> Ingested:
+    if seen.checkpoint is None:
+        return Ingested(source, seen.digest, "", None, None, seen.refusal)
+    said = source.table.model_dump(mode="json", exclude={"path", "name", "lineage", "metadata"})
+    key = content_key(VERSION, seen.digest, said, _code(study, source))
+    whole = Ingested(source, seen.digest, key, seen.checkpoint, None, None, flags=seen.checkpoint.warnings)
+    if source.table.architecture == WEIGHTS:
+        return whole
     try:
-        matches = sorted(folder.glob(table.path))
-    except (ValueError, NotImplementedError) as error:
-        raise BadManifest(f"networks.path: {table.path!r}: {error}", hint="paths begin at zoo.toml") from None
-    for path in matches:
-        if not path.is_dir():
-            yield path, folder
-
-
-def _package_folder(package: str) -> Path:
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    if spec is None or not spec.submodule_search_locations:
-        raise BadManifest(
-            f"networks.path: the package {package!r} is not installed",
-            hint=f"pip install {package.replace('_', '-')}, or for our examples: pip install 'consilience[examples]'",
-        )
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _long_name(folder: Path, source: Source) -> str:
-    if source.table.name or not source.file.is_relative_to(folder):
-        return source.name
-    return _text(source.file.relative_to(folder).with_suffix("").as_posix())
-
-
-def _text(name: str) -> str:
-    """Write a file name that is no Unicode so that it can be stored and printed."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _ingest(study: Study, source: Source, read: _Reader) -> Ingested:
-    digest, checkpoint, key = "", None, ""
-    try:
-        digest, checkpoint = read(source)
-        said = source.table.model_dump(mode="json", exclude={"path", "name", "lineage", "metadata"})
-        key = content_key(digest, said, _code(study, source))
-        network = _build(study, source, key, checkpoint)
+        network = build(study, source, key, seen.checkpoint)
+        return replace(whole, network=network, flags=(*whole.flags, *_health(study, network)))
     except Refused as refusal:
-        return Ingested(source, digest, key, checkpoint, None, refusal)
-    return Ingested(source, digest, key, checkpoint, network, None)
+        return replace(whole, refusal=refusal)
 
 
-class _Reader:
-    """Read checkpoints into the store; members of one file, which follow each other, are read once."""
-
-    def __init__(self, study: Study) -> None:
-        self._store = study.store
-        self._last: tuple[Path, str, Checkpoint] | None = None
-
-    def __call__(self, source: Source) -> tuple[str, Checkpoint]:
-        if self._last is None or self._last[0] != source.file:
-            digest = self._store.add_object(source.file, inside=source.inside)
-            self._last = (source.file, digest, read_checkpoint(self._store.object_path(digest)))
-        return self._last[1:]
-
-
-def _build(study: Study, source: Source, key: str, checkpoint: Checkpoint) -> Network:
+def build(study: Study, source: Source, key: str, checkpoint: Checkpoint) -> Network:
+    """Build the network of a checkpoint as zoo.toml says. Raises what `build_network` does."""
     table, declared = source.table, tuple(output.name for output in study.manifest.outputs)
     return build_network(
         checkpoint,
@@ -166,9 +115,25 @@ def _build(study: Study, source: Source, key: str, checkpoint: Checkpoint) -> Ne
         options=table.options,
         outputs=table.outputs if table.outputs is not None else declared,
         scaling=Scaling(**table.scaling.model_dump()) if table.scaling else None,
-        example=study.probe.inputs[:2],
+        preprocessing=Preprocessing(**table.preprocessing.model_dump()) if table.preprocessing else None,
+        strip_prefix=table.strip_prefix,
+        rename=table.rename,
+        example=study.probe.inputs[:2] if study.manifest.probe else None,
         search_path=study.folder,
     )
+
+
+def _health(study: Study, network: Network) -> tuple[str, ...]:
+    """Say what is odd about a network on the first rows of the probe, or take what is kept of that."""
+    if study.manifest.probe is None:
+        return ()
+    file = study.store.result_path("health", content_key(VERSION, network.digest, study.probe.key), ".json")
+    if not file.exists():
+        rows = 8 if study.probe.image else HEALTH_ROWS
+        flags = health(network, study.probe.inputs[:rows], device=study.device)
+        with write_atomically(file) as temporary:
+            temporary.write_text(json.dumps(flags))
+    return tuple(json.loads(file.read_text()))
 
 
 def _code(study: Study, source: Source) -> str:
@@ -181,59 +146,99 @@ def _code(study: Study, source: Source) -> str:
     return ""
 
 
-def _count_copies_once(found: list[Ingested]) -> tuple[Ingested, ...]:
-    """Give exact copies the lineage of the first of them: they are one witness."""
-    first: dict[str, str] = {}
-    whole = []
-    for item in found:
-        if item.network is not None and item.source.table.lineage is None:
-            lineage = first.setdefault(item.key, item.network.lineage)
-            item = replace(item, network=replace(item.network, lineage=lineage))
-        whole.append(item)
-    return tuple(whole)
+def _with_lineages(
+    study: Study, found: Sequence[Ingested], seen: Callable[[Source], Inspected]
+) -> tuple[tuple[Ingested, ...], tuple[Kin, ...]]:
+    """Give every usable network its lineage, and say of what it is a relative."""
+    usable = [item for item in found if item.refusal is None]
+    sharing = Counter(item.digest for item in usable)
+    named, kin = lineages_of(study, [_descendant(item, seen(item.source), sharing) for item in usable])
+    return tuple(_in_lineage(item, named, kin) for item in found), kin
 
 
-def _index(study: Study, whole: tuple[Ingested, ...]) -> None:
-    names = [item.source.name for item in whole]
+def _descendant(item: Ingested, seen: Inspected, sharing: Mapping[str, int]) -> Descendant:
+    """Compare networks by the file's weights, or by their own where several come out of one file."""
+    assert item.checkpoint is not None
+    name, declared = item.source.name, item.source.table.lineage
+    if sharing[item.digest] > 1 and item.network is not None:
+        return Descendant(name, item.key, declared, _weights(item.network), None)
+    return Descendant(name, item.digest, declared, item.checkpoint.tensors, seen.fingerprint)
+
+
+def _weights(network: Network) -> Mapping[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in network.module.state_dict().items()}
+
+
+def _in_lineage(item: Ingested, named: Mapping[str, str], kin: Sequence[Kin]) -> Ingested:
+    name = item.source.name
+    if name not in named:
+        return item
+    flags = tuple(_told(edge) for edge in kin if edge.network == name)
+    network = replace(item.network, lineage=named[name]) if item.network else None
+    return replace(item, lineage=named[name], network=network, flags=(*item.flags, *flags))
+
+
+def _told(edge: Kin) -> str:
+    told = f"{edge.relation}: of {edge.relative}" if edge.relation == "copy" else f"{edge.relation}: {edge.relative}"
+    return told if edge.counted else f"{told}, though zoo.toml says otherwise"
+
+
+def _index(study: Study, whole: Sequence[Ingested], kin: Sequence[Kin]) -> None:
+    rows = {item.source.name: _row(study, item) for item in whole}
+    keys = {item.source.name: content_key([item.key, rows[item.source.name]]) for item in whole}
     with study.writing() as catalogue:
-        catalogue.keep_only("network", names, ("networks", "layers", "units", "levels", "members"))
-        for item in whole:
-            key = content_key([item.key, _row(study, item)])
-            if catalogue.indexed("ingest", item.source.name) == key:
-                continue
-            gone: dict[str, list[Any]] = {"layers": [], "units": []} if item.refusal else {}
-            catalogue.replace({"network": item.source.name}, {"networks": [_row(study, item)], **gone})
-            if item.refusal:
-                catalogue.forget("probe", item.source.name)
-            catalogue.mark("ingest", item.source.name, key, {})
+        catalogue.keep_only("network", list(rows), ("networks", "layers", "units", "levels", "members"))
+        catalogue.replace({}, {"kinships": [asdict(edge) for edge in kin]})
+        known = catalogue.all_indexed("ingest")
+        changed = {name: key for name, key in keys.items() if known.get(name) != key}
+        networks = [item.network for item in whole if item.network and item.source.name in changed]
+        catalogue.replace(
+            {"network": list(changed)},
+            {
+                "networks": [rows[name] for name in changed],
+                "layers": [row for network in networks for row in layer_rows(network)],
+                "units": [],
+            },
+        )
+        catalogue.forget("probe", list(changed))
+        catalogue.mark_all("ingest", changed, {})
 
 
 def _row(study: Study, item: Ingested) -> dict[str, Any]:
     network, checkpoint, refusal = item.network, item.checkpoint, item.refusal
-    file = item.source.file
-    warnings = list(checkpoint.warnings) if checkpoint else []
-    if network is not None and network.lineage != (item.source.table.lineage or item.source.name):
-        warnings.append(f"copy: of {network.lineage}")
+    file, table = item.source.place.file, item.source.table
+    inside = file.is_relative_to(study.folder)
     return {
         "network": item.source.name,
-        "status": "refused" if refusal else "warned" if warnings else "ok",
+        "status": status_of(item),
         "code": refusal.code if refusal else None,
         "message": refusal.what if refusal else None,
         "hint": refusal.hint if refusal else None,
-        "file": _text(str(file.relative_to(study.folder)))
-        if file.is_relative_to(study.folder)
-        else item.source.table.path,
+        "file": shown(str(file.relative_to(study.folder))) if inside else table.path,
         "format": checkpoint.format if checkpoint else None,
         "digest": item.digest or None,
-        "architecture": item.source.table.architecture or ("mlp" if network else None),
+        "architecture": table.architecture or (infer(checkpoint) if checkpoint and network else None),
         "activation": _activation(network),
-        "parameters": sum(p.numel() for p in network.module.parameters()) if network else None,
-        "lineage": network.lineage if network else None,
-        "warnings": warnings,
-        "metadata": json.dumps(
-            {**(checkpoint.metadata if checkpoint else {}), **item.source.table.metadata}, sort_keys=True
-        ),
+        "parameters": _parameters(item),
+        "lineage": item.lineage,
+        "warnings": list(item.flags),
+        "metadata": json.dumps({**(checkpoint.metadata if checkpoint else {}), **table.metadata}, sort_keys=True),
     }
+
+
+def status_of(item: Ingested) -> str:
+    """Tell ok, warned or refused; a few dead units are the rule, and no reason to warn."""
+    if item.refusal is not None:
+        return "refused"
+    return "warned" if any(not flag.startswith("dead:") for flag in item.flags) else "ok"
+
+
+def _parameters(item: Ingested) -> int | None:
+    if item.network is not None and (count := sum(p.numel() for p in item.network.module.parameters())):
+        return count
+    if item.checkpoint is None or item.refusal:
+        return None
+    return sum(int(np.prod(shape)) for shape in item.checkpoint.shapes.values())
 
 
 def _activation(network: Network | None) -> str | None:

@@ -125,7 +125,7 @@ def _agreements(
 
 
 def _units(study: Study, catalogue: Catalogue, found: Clustered, rows: Sequence[dict[str, Any]]) -> Iterator[Drawing]:
-    levels = [level for level in found.aligned.levels if level.role == "hidden" and level.grid == 1]
+    levels = [level for level in found.aligned.levels if level.role == "hidden" and level.positions == 1]
     if levels:
         key = content_key(VERSION, found.key)
         yield "units", key, lambda: _draw_units(study, found, [level.name for level in levels])

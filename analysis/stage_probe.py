@@ -17,7 +17,7 @@ from .moments import Moments, measure, update
 from .stage_ingest import Ingested, ingest, layer_rows
 from .study import Study
 
-VERSION = "probe-1"
+VERSION = "probe-2"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +55,11 @@ def probe(study: Study) -> tuple[Observed, ...]:
     where none is left.
     """
     usable = [item for item in ingest(study) if item.network is not None]
+    if not usable:
+        raise BadInput(
+            f"{study.path}: holds weights alone: no network can be run",
+            hint="name an architecture; consilience networks lists what is there",
+        )
     observed, refusals = [], []
     for item in study.each("probe", usable, name=lambda item: item.source.name):
         try:
@@ -63,7 +68,7 @@ def probe(study: Study) -> tuple[Observed, ...]:
             refusals.append((item, refusal))
     _index(study, observed, refusals)
     if not observed:
-        why = ", ".join(f"{item.source.file.name} {refusal.what}" for item, refusal in refusals[:3])
+        why = ", ".join(f"{item.source.name} {refusal.what}" for item, refusal in refusals[:3])
         raise BadInput(f"{study.path}: no network can be probed: {why}", hint="consilience networks lists all")
     return tuple(observed)
 
@@ -155,6 +160,6 @@ def _variable_rows(study: Study) -> list[dict[str, Any]]:
     ]
     derived = [
         {"variable": d.name, "role": "derived", "low": None, "high": None, "unit": d.unit, "formula": d.formula}
-        for d in study.manifest.probe.derived
+        for d in study.probe_table.derived
     ]
     return [{"position": position, **row} for position, row in enumerate([*given, *derived], 1)]

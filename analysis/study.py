@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..zoo.errors import BadInput, BadManifest, NotFound
-from ..zoo.manifest import Manifest, read_manifest
+from ..zoo.manifest import Manifest, ProbeTable, read_manifest
 from ..zoo.probe import Probe, make_probe
 from ..zoo.store import Store, content_key
 from .catalogue import Catalogue, reading, writing
@@ -52,6 +52,7 @@ class Study:
     wait_for_lock: float = 0.0
     report: Callable[[Progress], None] = field(default=_silent, repr=False)
     stop: Callable[[], bool] = field(default=lambda: False, repr=False)
+    home: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -60,7 +61,12 @@ class Study:
 
     @property
     def project(self) -> Path:
-        """Where facts and the catalogue are kept; a zoo that is not called zoo.toml has a folder of its own."""
+        """Where facts and the catalogue are kept: `home`, or .consilience beside the zoo.toml.
+
+        There a zoo that is not called zoo.toml has a folder of its own.
+        """
+        if self.home is not None:
+            return self.home
         shared = self.folder / FOLDER
         return shared if self.path.name == "zoo.toml" else shared / self.path.stem
 
@@ -79,10 +85,20 @@ class Study:
         """The content-addressed files."""
         return Store(self.project)
 
+    @property
+    def probe_table(self) -> ProbeTable:
+        """What zoo.toml says of the probe. Raises BadManifest where it says nothing: ingest alone needs none."""
+        if self.manifest.probe is None:
+            raise BadManifest(
+                f"{self.path}: has no [probe]: nothing says what the networks are to be shown",
+                hint="consilience init FOLDER shows how a [probe] looks",
+            )
+        return self.manifest.probe
+
     @cached_property
     def probe(self) -> Probe:
-        """What all networks are shown."""
-        return make_probe(self.manifest.probe, folder=self.folder, seed=self.manifest.seed)
+        """What all networks are shown. Raises BadManifest where zoo.toml does not say it."""
+        return make_probe(self.probe_table, folder=self.folder, seed=self.manifest.seed)
 
     def alone(self) -> AbstractContextManager[None]:
         """Keep other runs out of this project for as long as a verb works; readers may look between writes."""
@@ -163,6 +179,8 @@ def _check_derived(study: Study) -> None:
     from .parsing import parse
 
     table = study.manifest.probe
+    if table is None:
+        return
     names = [v.name for v in table.variables] + [d.name for d in table.derived]
     for name in (*names, *(output.name for output in study.manifest.outputs)):
         if name in FUNCTIONS:

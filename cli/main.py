@@ -46,6 +46,20 @@ Limit = Annotated[int | None, typer.Option("--limit", min=0, help="At most so ma
 Format = Annotated[
     str | None, typer.Option("--format", help=f"{', '.join(FORMATS)}; table on a terminal, jsonl in a pipe.")
 ]
+Architecture = Annotated[
+    str | None,
+    typer.Option(
+        "--architecture",
+        metavar="KIND:NAME",
+        help="timm:NAME, torchvision:NAME, transformers:, python:MODULE:FACTORY, weights; by default inferred.",
+    ),
+]
+Activation = Annotated[
+    str | None, typer.Option("--activation", help="Between the layers of MLPs and CNNs whose files do not say it.")
+]
+StripPrefix = Annotated[
+    str | None, typer.Option("--strip-prefix", metavar="TEXT", help="Take this off the names of all tensors.")
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Identifiers only.")]
 
 
@@ -84,9 +98,18 @@ def _reading(zoo: Path | None) -> Iterator[Catalogue]:
         yield catalogue
 
 
+def _nearest(**settings: Any) -> Study | None:
+    from ..analysis.study import find_study
+
+    try:
+        return find_study(Path.cwd(), **settings)
+    except NotFound:
+        return None
+
+
 @contextmanager
-def _working(zoo: Path | None, device: str, wait: float) -> Iterator[Study]:
-    """Open a study for long work: progress is shown, and the first Ctrl-C ends it after the current item."""
+def _progress() -> Iterator[dict[str, Any]]:
+    """Settings of a study for long work: progress is shown, and the first Ctrl-C ends it after the current item."""
     import signal
 
     asked: list[int] = []
@@ -99,7 +122,7 @@ def _working(zoo: Path | None, device: str, wait: float) -> Iterator[Study]:
     reporter = Reporter()
     before = signal.signal(signal.SIGINT, stop)
     try:
-        yield _open(zoo, device=device, wait_for_lock=wait, report=reporter, stop=lambda: bool(asked))
+        yield {"report": reporter, "stop": lambda: bool(asked)}
     finally:
         reporter.close()
         signal.signal(signal.SIGINT, before)
@@ -108,7 +131,8 @@ def _working(zoo: Path | None, device: str, wait: float) -> Iterator[Study]:
 def _stage(verb: str, zoo: Path | None, device: str, wait: float, dry_run: bool, **arguments: Any) -> None:
     from ..analysis import run as runs
 
-    with _working(zoo, device, wait) as study:
+    with _progress() as progress:
+        study = _open(zoo, device=device, wait_for_lock=wait, **progress)
         say(runs.plan(study))
         if dry_run:
             return
@@ -134,12 +158,96 @@ def run(zoo: Zoo = None, device: Device = "cpu", wait_for_lock: Wait = 0, dry_ru
 
 
 @app.command()
-def ingest(zoo: Zoo = None, device: Device = "cpu", wait_for_lock: Wait = 0, dry_run: DryRun = False) -> None:
+def ingest(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH]...",
+            help="A zoo.toml or its folder, by default the nearest one upward; or checkpoints: files, folders, globs, "
+            "hf:owner/name. For those a zoo.toml is drafted first.",
+            show_default=False,
+        ),
+    ] = None,
+    architecture: Architecture = None,
+    activation: Activation = None,
+    strip_prefix: StripPrefix = None,
+    device: Device = "cpu",
+    wait_for_lock: Wait = 0,
+    dry_run: DryRun = False,
+) -> None:
     """Read the checkpoints, safely, and say which can be used.
 
     Example: consilience ingest data/gravity
+    Example: consilience ingest my-networks --activation relu
     """
-    _stage("ingest", zoo, device, wait_for_lock, dry_run)
+    said = _said(architecture, activation, strip_prefix)
+    zoo = _drafted(paths or [], said, dry_run)
+    if zoo is not None or not paths:
+        _stage("ingest", zoo, device, wait_for_lock, dry_run)
+
+
+def _drafted(paths: list[str], said: dict[str, str], dry_run: bool) -> Path | None:
+    """Give the zoo.toml that is meant, having drafted one where the paths are checkpoints.
+
+    A dry run drafts nothing: it checks, and there is no zoo to go on with.
+    """
+    if not paths or (len(paths) == 1 and _is_zoo(Path(paths[0]))):
+        if said:
+            raise typer.BadParameter("zoo.toml says that for its networks", param_hint=", ".join(sorted(said)))
+        return Path(paths[0]) if paths else None
+    if dry_run:
+        _checked(paths, None, said, None)
+        return None
+    from ..zoo.draft import draft_given
+
+    drafted, lines = draft_given(paths, said=said)
+    for line in lines:
+        say(line)
+    return drafted
+
+
+def _is_zoo(path: Path) -> bool:
+    return path.suffix == ".toml" or (path / "zoo.toml").is_file()
+
+
+@app.command()
+def check(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, globs, or hf:owner/name.")],
+    architecture: Architecture = None,
+    activation: Activation = None,
+    strip_prefix: StripPrefix = None,
+    format: Format = None,
+    zoo: ZooOption = None,
+) -> None:
+    """Say what files are, what would run them and whether they fit the probe; nothing is kept.
+
+    Files that a zoo.toml names, in that folder or upward from here, are taken as it says; its probe is tried on all.
+
+    Example: consilience check downloads/*.pt --architecture timm:resnet18
+    """
+    _check_format(format)
+    _checked(paths, zoo, _said(architecture, activation, strip_prefix), format)
+
+
+def _checked(paths: list[str], zoo: Path | None, said: dict[str, str], format: str | None) -> None:
+    from dataclasses import asdict
+
+    from ..analysis.catalogue import Rows
+    from ..analysis.check import check as look
+
+    zoo = zoo or next((Path(path) for path in paths if _is_zoo(Path(path))), None)
+    files = [str(Path(path).parent) if path.endswith(".toml") else path for path in paths]
+    with _progress() as progress:
+        study = _open(zoo, **progress) if zoo is not None else _nearest(**progress)
+        found = look(files, study=study, said=said)
+    emit(Rows.of([asdict(checkup) for checkup in found]), format=format, quiet=False, brief=CHECKED)
+    if any(checkup.status == "refused" for checkup in found):
+        raise typer.Exit(3)
+
+
+def _said(architecture: str | None, activation: str | None, strip_prefix: str | None) -> dict[str, str]:
+    given = {"architecture": architecture, "activation": activation, "strip_prefix": strip_prefix}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 @app.command()
@@ -201,14 +309,17 @@ def init(
         answer(line)
 
 
+CHECKED = ("file", "status", "format", "architecture", "parameters", "inputs", "outputs", "message", "hint")
 BRIEF = {
     "networks": ("network", "status", "lineage", "activation", "parameters", "code", "warnings"),
-    "layers": ("network", "layer", "role", "activation", "units", "dead", "level"),
+    "layers": ("network", "layer", "kind", "role", "axes", "activation", "units", "dead", "level"),
     "features": ("feature", "level", "name", "lineages", "universality", "agreement", "q", "above_null"),
     "equations": ("equation", "target", "status", "expression", "complexity", "peer_ratio", "fidelity"),
+    "kinships": ("network", "relative", "relation", "similarity", "evidence"),
     "matches": ("left_network", "left_layer", "left_unit", "right_network", "right_layer", "right_unit", "r", "q"),
 }
 """What a table shows where a terminal has no room for all."""
+NONE_YET = {"kinships": "no two networks are relatives, as far as their weights show; before ingest nothing is known"}
 
 
 def _lister(what: str, about: str, example: str) -> Callable[..., None]:
@@ -224,7 +335,7 @@ def _lister(what: str, about: str, example: str) -> Callable[..., None]:
         with _reading(zoo) as catalogue:
             rows = catalogue.listing(what, where=where, sort=sort, limit=limit)
         asked = where is not None or limit == 0
-        hint = "loosen --where or --limit" if asked else f"no {what} yet: consilience run"
+        hint = "loosen --where or --limit" if asked else NONE_YET.get(what, f"no {what} yet: consilience run")
         _emit(rows, format, quiet, hint=hint, brief=BRIEF[what])
 
     command.__name__ = what
@@ -233,7 +344,9 @@ def _lister(what: str, about: str, example: str) -> Callable[..., None]:
 
 
 networks = _lister("networks", "List the networks, those that were refused with the reason.", "consilience networks")
-layers = _lister("layers", "List the layers of the networks.", "consilience layers --where \"network = 'relu-32x32'\"")
+kinships = _lister(
+    "kinships", "List the networks that descend from one another, with the evidence.", "consilience kinships"
+)
 features = _lister(
     "features",
     "List the features: what several networks have in common.",
@@ -245,6 +358,26 @@ equations = _lister(
 matches = _lister(
     "matches", "List the matched units of pairs of networks.", 'consilience matches --where "q < 0.05" --limit 20'
 )
+
+
+@app.command()
+def layers(
+    network: Annotated[str | None, typer.Argument(help="A network's name; by default all.", show_default=False)] = None,
+    where: Where = None,
+    sort: Sort = None,
+    limit: Limit = None,
+    format: Format = None,
+    quiet: Quiet = False,
+    zoo: ZooOption = None,
+) -> None:
+    """List the layers of a network, or of all: kind, units, what a sample is, activation.
+
+    Example: consilience layers relu-32x32 --zoo data/gravity
+    """
+    _check_format(format)
+    with _reading(zoo) as catalogue:
+        rows = catalogue.listing("layers", where=where, sort=sort, limit=limit, network=network)
+    _emit(rows, format, quiet, hint="no layers yet: consilience ingest", brief=BRIEF["layers"])
 
 
 @app.command()

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .analysis.check import check
     from .analysis.equation import EquationRecord
     from .analysis.expression import Expression
     from .analysis.parsing import parse
@@ -28,6 +29,7 @@ _HOMES = {
     "Expression": "analysis.expression",
     "Study": "analysis.study",
     "align": "analysis.run",
+    "check": "analysis.check",
     "cluster": "analysis.run",
     "describe": "analysis.show",
     "distil": "analysis.run",
@@ -50,6 +52,7 @@ __all__ = [
     "Expression",
     "Study",
     "align",
+    "check",
     "cluster",
     "describe",
     "distil",

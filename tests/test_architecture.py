@@ -1,4 +1,4 @@
-"""MLPs are inferred where names and shapes leave no doubt; everything else is refused with what to write."""
+"""What a checkpoint is follows from its content; MLPs are built where names and shapes leave no doubt."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from consilience.zoo.architecture import ACTIVATIONS, BUILDERS, build_network
+from consilience.zoo.architecture import ACTIVATIONS, BUILDERS, LARGEST_INPUT, build_network, infer
 from consilience.zoo.checkpoint import Checkpoint
 from consilience.zoo.errors import Refused
 from consilience.zoo.network import Network, Scaling, predict
+from consilience.zoo.preprocess import Preprocessing
+from consilience.zoo.weights import Place
 
 ROW = np.array([0.3, -0.7, 1.1])
 ROWS = np.random.default_rng(0).normal(size=(50, 3))
@@ -154,7 +156,8 @@ TENSORS = {
         state(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))),
         "belongs to no dense",
     ),
-    "convolution": (state(nn.Conv2d(1, 4, 3)), "no weights with two axes"),
+    "scales alone": ({"scale": np.ones(3)}, "no weights with two axes"),
+    "no names": (state(nn.Conv3d(1, 4, 3)), "no weights with two axes"),
     "two heads": (state(nn.ModuleDict({"a": nn.Linear(3, 4), "b": nn.Linear(3, 4)})), "a gives 4, b takes 3"),
     "gap": ({"0.weight": np.ones((4, 3)), "1.weight": np.ones((1, 5))}, "0 gives 4, 1 takes 5"),
     "wide bias": ({"0.weight": np.ones((4, 3)), "0.bias": np.ones(5)}, "0.bias of shape"),
@@ -191,10 +194,89 @@ def test_outputs_must_be_as_many_as_named() -> None:
 
 
 def test_an_unknown_architecture_lists_the_known() -> None:
-    with pytest.raises(Refused, match="'resnet' is none of mlp, python") as caught:
+    with pytest.raises(
+        Refused, match="'resnet' is none of mlp, cnn, timm, torchvision, transformers, onnx, python"
+    ) as caught:
         build(checkpoint({"w": np.ones((1, 3))}), architecture="resnet")
     assert caught.value.code == "no-architecture"
-    assert set(BUILDERS) == {"mlp", "python"}
+    assert set(BUILDERS) == {"mlp", "cnn", "timm", "torchvision", "transformers", "onnx", "python"}
+
+
+PLAIN = {"0.weight": np.ones((4, 3)), "0.bias": np.ones(4)}
+
+
+@pytest.mark.parametrize(
+    ("source", "architecture"),
+    [
+        (checkpoint(PLAIN), "mlp"),
+        (checkpoint({**PLAIN, "c.weight": np.ones((4, 3, 3, 3))}), "cnn"),
+        (checkpoint({"c.weight": np.ones((4, 3, 3))}), "cnn"),
+        (Checkpoint("onnx", PLAIN, {}), "onnx"),
+        (Checkpoint("safetensors", PLAIN, {}, config={"model_type": "bert"}), "transformers:"),
+        (Checkpoint("torch", PLAIN, {}, config={"architecture": "resnet18.a1", "pretrained_cfg": {}}), "timm:resnet18"),
+        (Checkpoint("torch", PLAIN, {}, config={"architecture": "hf-hub:x/y", "pretrained_cfg": {}}), "mlp"),
+        (Checkpoint("torch", PLAIN, {}, config={"architecture": "resnet18", "model_type": 5}), "mlp"),
+    ],
+)
+def test_the_architecture_follows_from_the_content(source: Checkpoint, architecture: str) -> None:
+    assert infer(source) == architecture
+
+
+class Watched(dict[str, np.ndarray]):
+    """Weights that note which of them are read, as those do that lie in a file."""
+
+    def __init__(self, tensors: Mapping[str, np.ndarray]) -> None:
+        super().__init__(tensors)
+        self.read: list[str] = []
+        self.places = {name: Place(Path(), 0, f"<{a.dtype.str[1:]}", a.shape) for name, a in tensors.items()}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: place.shape for name, place in self.places.items()}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        self.read.append(name)
+        return super().__getitem__(name)
+
+
+def test_weights_are_read_once_and_only_where_they_fit() -> None:
+    tensors = Watched(state(perceptron(3, 4, 4, 1)) | {"step": np.array(3)})
+    source = Checkpoint("safetensors", tensors, {"activation": "tanh"})
+    with pytest.raises(Refused, match="takes 3 inputs, the probe has 5"):
+        build(source, example=np.zeros(5))
+    with pytest.raises(Refused, match="loose of shape"):
+        build(checkpoint(Watched({**tensors, "loose": np.ones(7)})))
+    assert set(tensors.read) <= {"0.weight"}  # at the first one the checks of types look
+    build(source)
+    assert sorted(name for name in tensors.read if name != "0.weight") == sorted(set(tensors) - {"0.weight", "step"})
+
+
+def test_without_a_probe_an_mlp_takes_what_its_first_layer_does() -> None:
+    network = build(checkpoint(state(perceptron(3, 4, 1)), {"activation": "tanh"}), example=None)
+    assert network.input_shape == (3,)
+    assert predict(network, ROWS).shape == (50, 1)
+
+
+def test_an_mlp_is_shown_photos_in_one_long_row() -> None:
+    source = checkpoint({"0.weight": np.ones((2, 784), dtype=np.float32)})
+    photos = np.random.default_rng(0).integers(0, 256, size=(2, 32, 32, 3), dtype=np.uint8)
+    network = build(source, example=photos)
+    assert network.input_shape == (784,)
+    assert predict(network, photos).shape == (2, 2)
+
+
+def test_weights_of_keras_stand_the_other_way_round() -> None:
+    module = perceptron(3, 6, 2)
+    names = {"0.weight": "dense/kernel", "0.bias": "dense/bias", "2.weight": "dense_1/kernel", "2.bias": "dense_1/bias"}
+    tensors = {names[name]: array.T for name, array in state(module).items()}
+    network = build(Checkpoint("keras", tensors, {}), activation="tanh")
+    np.testing.assert_allclose(predict(network, ROWS), outputs(module), atol=1e-6)
+
+
+def test_more_layers_than_any_mlp_has_are_refused() -> None:
+    tensors = {f"{n}.weight": np.ones((1, 1)) for n in range(1001)}
+    with pytest.raises(Refused, match="it has 1001 layers"):
+        build(checkpoint(tensors), activation="tanh", example=None)
 
 
 def test_scaling_that_does_not_fit_is_refused() -> None:
@@ -245,3 +327,55 @@ def test_a_module_may_say_which_shape_it_takes(tmp_path: Path) -> None:
     )
     assert network.input_shape == (1, 3)
     assert predict(network, ROWS).shape == (50, 1)
+
+
+def test_a_factory_gets_the_names_that_zoo_toml_gives(tmp_path: Path) -> None:
+    (tmp_path / "scaled.py").write_text(FACTORY)
+    source = checkpoint({"module.weight": np.ones((1, 3), dtype=np.float32)})
+    network = build(
+        source,
+        architecture="python:scaled:Scaled",
+        strip_prefix="module.",
+        rename={"weight": "w"},
+        search_path=tmp_path,
+    )
+    assert predict(network, ROWS).shape == (50, 1)
+
+
+SHY = """
+from torch import nn
+
+def flat(tensors): return nn.Sequential(nn.Flatten(), nn.Linear(3, 1))
+def maps(tensors): return nn.Conv2d(3, 2, 3)
+def nothing(tensors): return nn.ReLU()
+def vast(tensors):
+    module = nn.ReLU()
+    module.input_shape = (1 << 30, 1 << 30)
+    return module
+"""
+
+
+def test_without_a_probe_a_factory_says_what_it_takes_by_its_first_layer(tmp_path: Path) -> None:
+    (tmp_path / "shy.py").write_text(SHY)
+    settings: dict[str, Any] = {"example": None, "search_path": tmp_path}
+    source = checkpoint({"w": np.ones((1, 3))})
+    assert build(source, architecture="python:shy:flat", **settings).input_shape == (3,)
+    assert build(source, architecture="python:shy:maps", **settings).input_shape == (3, 224, 224)
+    with pytest.raises(Refused, match="does not say what it takes") as caught:
+        build(source, architecture="python:shy:nothing", **settings)
+    assert caught.value.code == "input-shape"
+    with pytest.raises(Refused, match="numbers a row") as caught:
+        build(source, architecture="python:shy:vast", **settings)
+    assert caught.value.code == "input-shape"
+    assert LARGEST_INPUT >= 3 * 1024 * 1024
+
+
+def test_photos_come_in_the_size_that_preprocessing_says(tmp_path: Path) -> None:
+    (tmp_path / "shy.py").write_text(SHY)
+    photos = np.zeros((2, 40, 40, 3), dtype=np.uint8)
+    settings: dict[str, Any] = {"architecture": "python:shy:maps", "search_path": tmp_path, "example": photos}
+    source = checkpoint({"w": np.ones((1, 3))})
+    assert build(source, **settings).input_shape == (3, 40, 40)
+    small = build(source, preprocessing=Preprocessing(size=(8, 6)), **settings)
+    assert small.input_shape == (3, 8, 6)
+    assert predict(small, photos).shape == (2, 2 * 6 * 4)

@@ -381,3 +381,33 @@ def test_the_log_of_a_catalogue_that_was_moved_away_is_not_taken_for_ones_own(pa
     path.with_name("catalogue.duckdb.wal").write_bytes(b"not a log")
     with writing(path) as catalogue:
         assert catalogue.select("networks") == []
+
+
+def test_a_catalogue_of_the_first_schema_is_brought_up_to_date(path, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr(module, "MIGRATIONS", MIGRATIONS[:1])
+        with writing(path) as catalogue:
+            layer = {"network": "a", "layer": "0", "position": 1, "kind": "dense", "role": "hidden", "depth": 0.5}
+            catalogue.replace({}, {"layers": [layer | {"activation": "relu", "units": 3, "dead": 0, "grid": 1}]})
+            catalogue.mark("probe", "a", "key", {})
+            catalogue.mark("align", "zoo", "key", {})
+    with writing(path) as catalogue:
+        (row,) = catalogue.select("layers")
+        assert "grid" not in row
+        assert (row["units"], row["positions"], row["axes"]) == (3, None, None)
+        assert catalogue.select("kinships") == []
+        assert catalogue.indexed("probe", "a") is None  # so that the next run fills in what is new
+        assert catalogue.indexed("align", "zoo") == "key"
+    assert path.with_suffix(".v1.duckdb").exists()
+
+
+def test_several_subjects_at_once(path):
+    with writing(path) as catalogue:
+        catalogue.replace({}, {"levels": [level("output", name) for name in "abc"]})
+        catalogue.replace({"network": ["a", "c"]}, {"levels": [level("hidden 1", "c")]})
+        assert catalogue.select("levels") == [level("output", "b"), level("hidden 1", "c")]
+        catalogue.mark_all("ingest", {"a": "1", "b": "2"}, {})
+        catalogue.forget("ingest", ["a"])
+        assert catalogue.all_indexed("ingest") == {"b": "2"}
+        catalogue.replace({"network": []}, {"levels": []})
+        assert len(catalogue.select("levels")) == 2

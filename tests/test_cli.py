@@ -25,7 +25,7 @@ from consilience.cli.main import app
 from consilience.cli.output import printable
 
 COMMANDS = [str(command.name or command.callback.__name__) for command in app.registered_commands]
-LISTS = ("networks", "layers", "features", "equations", "matches")
+LISTS = ("networks", "layers", "features", "equations", "matches")  # kinships: a zoo may have none
 
 
 def lines(text: str) -> list[str]:
@@ -153,6 +153,71 @@ def test_every_stage_can_be_run_by_itself(warm, tiny):
         done = warm(stage, folder=tiny)
         assert done.code == 0, done.err
         assert said in done.out
+
+
+# --- files without a zoo.toml -----------------------------------------------------------------------
+
+
+def test_a_folder_of_checkpoints_is_drafted_and_ingested(warm, tiny):
+    (tiny / "zoo.toml").unlink()
+    done = warm("ingest", "networks", folder=tiny)
+    assert done.code == 0, done.err
+    assert lines(done.out)[0] == "4 checkpoints: 4 ok; 4 lineages"
+    assert "wrote networks/zoo.toml" in done.err
+    assert lines(warm("networks", "-q", "--zoo", "networks", folder=tiny).out)[0] == "relu-1"
+    again = warm("ingest", "networks", folder=tiny)
+    assert (again.code, again.out) == (0, done.out)
+
+
+def test_files_and_globs_become_a_zoo_where_they_lie(warm, tiny):
+    (tiny / "zoo.toml").unlink()
+    done = warm("ingest", "networks/tanh-0.safetensors", "networks/relu*", folder=tiny)
+    assert lines(done.out)[0] == "2 checkpoints: 2 ok; 2 lineages"
+    assert (tiny / "networks" / "zoo.toml").is_file()
+    other = warm("ingest", "networks/silu-3.safetensors", folder=tiny)
+    refused_well(other, 2, "is already there", "add them to it")
+
+
+def test_what_is_said_of_files_stands_in_the_draft(warm, tiny, tmp_path):
+    save_file(load_file(tiny / "networks/tanh-0.safetensors"), tmp_path / "plain.safetensors")
+    done = warm("ingest", "plain.safetensors", "--activation", "tanh", folder=tmp_path)
+    assert done.code == 0, done.err
+    assert 'activation = "tanh"' in (tmp_path / "zoo.toml").read_text()
+    refused_well(warm("ingest", tiny, "--activation", "tanh", folder=tmp_path), 2, "activation")
+
+
+def test_check_looks_and_keeps_nothing(warm, tiny, tmp_path):
+    (tiny / "networks" / "broken.pt").write_bytes(b"PK\x03\x04")
+    before = sorted(tiny.rglob("*"))
+    done = warm("check", tiny, folder=tmp_path)
+    assert done.code == 3, done.err
+    found = {Path(row["file"]).name: row for row in map(json.loads, lines(done.out))}
+    assert found["tanh-0.safetensors"]["status"] == "ok"
+    assert found["tanh-0.safetensors"]["fits_probe"] is True
+    assert found["broken.pt"]["code"] == "truncated"
+    assert found["broken.pt"]["hint"]
+    assert sorted(tiny.rglob("*")) == before
+    inside = warm("check", "networks", "--format", "csv", folder=tiny)
+    assert [row["fits_probe"] for row in csv.DictReader(io.StringIO(inside.out))].count("True") == 4
+    assert warm("check", tiny / "zoo.toml", folder=tmp_path).out == done.out
+    (tmp_path / "empty").mkdir()
+    refused_well(warm("check", "empty", folder=tmp_path), 4, "no checkpoint in empty")
+
+
+def test_the_layers_of_one_network(studied, warm):
+    folder, _ = studied
+    rows = [json.loads(line) for line in lines(warm("layers", "tanh-0", folder=folder).out)]
+    assert [(row["network"], row["kind"], row["axes"]) for row in rows] == [("tanh-0", "dense", ["row"])] * 2
+    refused_well(warm("layers", "nobody", folder=folder), 4, "no network 'nobody'", "consilience networks")
+
+
+def test_relatives_are_listed_with_the_evidence(warm, tiny):
+    shutil.copy(tiny / "networks/tanh-0.safetensors", tiny / "networks/twin.safetensors")
+    done = warm("ingest", folder=tiny)
+    assert lines(done.out)[0] == "5 checkpoints: 4 ok, 1 warned; 4 lineages"
+    (row,) = [json.loads(line) for line in lines(warm("kinships", folder=tiny).out)]
+    assert (row["network"], row["relative"], row["relation"], row["counted"]) == ("twin", "tanh-0", "copy", True)
+    assert "copy with tanh-0" in warm("show", "twin", folder=tiny).out
 
 
 # --- lists ----------------------------------------------------------------------------------------

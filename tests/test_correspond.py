@@ -23,11 +23,12 @@ def _stages(count: int) -> list[np.ndarray]:
 
 
 def _layer(
-    content: np.ndarray, seed: int, *, kind: str = "dense", role: str = "hidden", grid: int = 1
+    content: np.ndarray, seed: int, *, kind: str = "dense", role: str = "hidden", positions: int = 1
 ) -> RecordedLayer:
     rng = np.random.default_rng(seed)
     mix = rng.standard_normal((content.shape[1], 20))
-    return RecordedLayer(role, kind, grid, content @ mix + 0.2 * rng.standard_normal((len(content), 20)))
+    axes = ("row", "place") if kind == "convolution" else ("row",)
+    return RecordedLayer(role, kind, axes, positions, content @ mix + 0.2 * rng.standard_normal((len(content), 20)))
 
 
 def _output(seed: int) -> RecordedLayer:
@@ -54,7 +55,7 @@ def test_shallow_networks_are_laid_along_the_deepest(seed: int) -> None:
 def test_depth_keeps_its_order_and_a_level_takes_one_layer_a_network() -> None:
     noise = np.random.default_rng(5)
     networks = [
-        [RecordedLayer("hidden", "dense", 1, noise.standard_normal((60, 8))) for _ in range(depth)]
+        [RecordedLayer("hidden", "dense", ("row",), 1, noise.standard_normal((60, 8))) for _ in range(depth)]
         for depth in (1, 5, 3, 2, 4)
     ]
     levels = correspond(networks)
@@ -66,16 +67,16 @@ def test_depth_keeps_its_order_and_a_level_takes_one_layer_a_network() -> None:
         assert all(before < after for before, after in pairwise(placed))
 
 
-def test_only_layers_of_one_kind_and_grid_meet() -> None:
+def test_only_layers_of_one_sort_meet() -> None:
     stages = _stages(2)
     maps = np.repeat(stages[0], 4, axis=0)
     networks = [
-        [_layer(maps, 1, kind="convolution", grid=2), _layer(stages[1], 2), _output(3)],
+        [_layer(maps, 1, kind="convolution", positions=4), _layer(stages[1], 2), _output(3)],
         [_layer(stages[0], 4), _layer(stages[1], 5), _output(6)],
     ]
     levels = correspond(networks)
-    assert [(level.name, level.kind, level.grid) for level in levels] == [
-        ("convolution 1", "convolution", 2),
+    assert [(level.name, level.kind, level.positions) for level in levels] == [
+        ("convolution 1", "convolution", 4),
         ("dense 1", "dense", 1),
         ("dense 2", "dense", 1),
         ("output", "dense", 1),
@@ -88,12 +89,12 @@ def test_odd_zoos_have_sane_levels() -> None:
     assert correspond([]) == ()
     alone = correspond([[_output(0)]])
     assert [(level.name, level.layers) for level in alone] == [("output", ((0, 0),))]
-    dead = RecordedLayer("hidden", "dense", 1, np.zeros((50, 3)))
+    dead = RecordedLayer("hidden", "dense", ("row",), 1, np.zeros((50, 3)))
     assert [level.layers for level in correspond([[dead], [dead]])] == [((0, 0), (1, 0))]
 
 
 def test_other_samples_are_refused() -> None:
-    short = RecordedLayer("hidden", "dense", 1, np.ones((50, 3)))
-    long = RecordedLayer("hidden", "dense", 1, np.ones((60, 3)))
+    short = RecordedLayer("hidden", "dense", ("row",), 1, np.ones((50, 3)))
+    long = RecordedLayer("hidden", "dense", ("row",), 1, np.ones((60, 3)))
     with pytest.raises(BadInput, match=r"layers of one kind have \[50, 60\] samples"):
         correspond([[short], [long]])

@@ -115,7 +115,8 @@ path = "a.safetensors"
 # unit = ""
 
 # What all networks are shown: points spread evenly (Sobol) over the box of the variables' ranges.
-# Or the rows of a file: rows = "FILE.csv" (or .parquet, .npy).
+# Or the rows of a file: rows = "FILE.csv" (or .parquet, .npy); or photos: images =
+# ["photos/*.jpg"].
 [probe]
 samples = 2048
 
@@ -198,7 +199,8 @@ def test_another_architecture_is_left_for_the_user_to_name(tmp_path: Path) -> No
 def test_nothing_but_unknown_architectures(tmp_path: Path) -> None:
     cnn(tmp_path, "cnn.safetensors")
     lines, text, manifest = draft(tmp_path)
-    assert len(manifest.probe.variables) == 1
+    assert manifest.probe is None
+    assert "# [probe]" in text
     assert "how many inputs there are" in text
     assert "could not tell: how many inputs the networks take" in lines
 
@@ -300,7 +302,7 @@ def test_names_that_strangers_chose_are_matched_literally(tmp_path: Path) -> Non
         mlp(tmp_path, name, metadata=TANH if number % 2 else None)
     _, _, manifest = draft(tmp_path)
     found = sources(open_study(tmp_path))
-    assert sorted(source.file.relative_to(tmp_path).as_posix() for source in found) == sorted(HOSTILE)
+    assert sorted(source.place.file.relative_to(tmp_path).as_posix() for source in found) == sorted(HOSTILE)
     assert all(table.activation is None for table in manifest.networks)
 
 
@@ -336,13 +338,13 @@ def test_a_glob_without_suffix_does_not_match_the_draft_itself(tmp_path: Path) -
     assert paths(draft(tmp_path)[2]) == ["net*"]
 
 
-def test_hidden_and_deeper_files_are_passed_by(tmp_path: Path) -> None:
+def test_hidden_files_are_passed_by_and_deeper_ones_found(tmp_path: Path) -> None:
     mlp(tmp_path, "a.safetensors")
     mlp(tmp_path, ".hidden.safetensors")
     mlp(tmp_path, ".consilience/b.safetensors")
     (tmp_path / "one").mkdir()
     mlp(tmp_path / "one", "two/c.safetensors")
-    assert paths(draft(tmp_path)[2]) == ["a.safetensors"]
+    assert paths(draft(tmp_path)[2]) == ["a.safetensors", "one/two/c.safetensors"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)

@@ -22,6 +22,7 @@ from consilience.zoo.manifest import (
     Manifest,
     NetworksTable,
     OutputTable,
+    PreprocessingTable,
     ProbeTable,
     ScalingTable,
     VariableTable,
@@ -52,6 +53,8 @@ name = "a"
 architecture = "python:module:factory"
 activation = "tanh"
 options = { width = 32, nested = { deep = [1, "two"] } }
+strip_prefix = "backbone."
+rename = { "old." = "new." }
 lineage = "first run"
 outputs = ["F"]
 metadata = { recipe = "gravity.py" }
@@ -61,6 +64,16 @@ input_shift = [3.0]
 input_scale = [1.15]
 output_shift = [2]
 output_scale = [4.0]
+
+[networks.preprocessing]
+size = [224, 224]
+crop = 0.875
+channels = "bgr"
+scale = 255.0
+mean = [104, 117, 123]
+std = [1, 1, 1]
+layout = "nchw"
+interpolation = "bicubic"
 
 [[outputs]]
 name = "F"
@@ -108,6 +121,18 @@ PARSED = Manifest(
             lineage="first run",
             outputs=("F",),
             scaling=ScalingTable(input_shift=(3.0,), input_scale=(1.15,), output_shift=(2.0,), output_scale=(4.0,)),
+            strip_prefix="backbone.",
+            rename={"old.": "new."},
+            preprocessing=PreprocessingTable(
+                size=(224, 224),
+                crop=0.875,
+                channels="bgr",
+                scale=255.0,
+                mean=(104.0, 117.0, 123.0),
+                std=(1.0, 1.0, 1.0),
+                layout="nchw",
+                interpolation="bicubic",
+            ),
             metadata={"recipe": "gravity.py"},
         ),
     ),
@@ -158,7 +183,8 @@ def test_the_long_example_names_every_key() -> None:
         NetworksTable: content["networks"][0],
         ScalingTable: content["networks"][0]["scaling"],
         OutputTable: content["outputs"][0],
-        ProbeTable: content["probe"],
+        PreprocessingTable: content["networks"][0]["preprocessing"],
+        ProbeTable: content["probe"] | dict.fromkeys(("images", "side", "crops")),  # of photos, which stand alone
         VariableTable: content["probe"]["variables"][0],
         DerivedTable: content["probe"]["derived"][0],
         AlignTable: content["align"],
@@ -291,8 +317,13 @@ def test_errors_name_key_found_and_expected(tmp_path: Path, old: str, new: str, 
 
 def test_a_probe_needs_variables_or_rows(tmp_path: Path) -> None:
     bare = SHORT[: SHORT.index("[[probe.variables]]")]
-    assert refused(tmp_path, bare)[0] == 'probe: needs [[probe.variables]] with ranges, or rows = "FILE"'
+    assert refused(tmp_path, bare)[0] == (
+        'probe: needs [[probe.variables]] with ranges, rows = "FILE" or images = ["*.png"]'
+    )
     assert read(tmp_path, f'{bare}rows = "rows.npy"').probe.rows == "rows.npy"
+    assert read(tmp_path, f'{bare}images = ["*.jpg"]').probe.images == ("*.jpg",)
+    assert "images stand alone" in refused(tmp_path, f'{bare}images = ["*.jpg"]\nrows = "rows.npy"')[0]
+    assert read(tmp_path, bare.partition("[probe]")[0]).probe is None
 
 
 def test_at_least_one_network(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from consilience.zoo.architecture import build_network
 from consilience.zoo.checkpoint import Checkpoint
 from consilience.zoo.errors import BadInput, Refused
 from consilience.zoo.network import Network, Scaling, gradients, predict, record, to_module, untrained_twin
+from consilience.zoo.preprocess import Preprocessing, preprocess
 from consilience.zoo.record import trace
 
 ROWS = np.random.default_rng(1).uniform(1.0, 5.0, size=(101, 3))
@@ -257,3 +258,110 @@ def test_images_are_reshaped_inside() -> None:
         (10 * 16, 4),
     ]
     assert gradients(network, rows, 3).shape == (30, 64)
+
+
+PHOTOS = np.random.default_rng(5).integers(0, 256, size=(21, 12, 10, 3), dtype=np.uint8)
+
+
+class Sees(nn.Module):
+    """A convolution over photos, that counts how many it is shown at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head, self.most = nn.Conv2d(3, 4, 3), nn.Linear(4, 2), 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.most = max(self.most, len(images))
+        return self.head(torch.relu(self.stem(images)).mean((2, 3)))
+
+
+def seeing(preprocessing: Preprocessing | None = None) -> Network:
+    torch.manual_seed(0)
+    module = Sees().eval().requires_grad_(False)
+    layers = trace(module, torch.zeros(2, 3, 8, 8)).layers
+    return Network("m", "d", "m", module, layers, (3, 8, 8), preprocessing=preprocessing)
+
+
+@pytest.mark.parametrize("steps", [None, Preprocessing((8, 8), 0.8, "bgr", 255.0, (100.0, 110.0, 120.0))])
+def test_photos_are_brought_to_what_the_module_takes(steps: Preprocessing | None) -> None:
+    network = seeing(steps)
+    given = preprocess(PHOTOS, steps, (3, 8, 8))
+    np.testing.assert_allclose(predict(network, PHOTOS), predict(network, given), rtol=1e-5)
+    seen, wanted = next(record(network, PHOTOS))["stem"], next(record(network, given))["stem"]
+    np.testing.assert_allclose(seen.pre, wanted.pre, rtol=1e-5)
+    assert seen.pre.shape == (21 * 16, 4)
+    assert gradients(network, PHOTOS, 1).shape == (21, 192)
+
+
+def test_photos_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(Refused, match="takes") as caught:
+        predict(seeing(Preprocessing((9, 9))), PHOTOS)
+    assert caught.value.code == "input-shape"
+
+
+def test_rows_of_bytes_are_rows() -> None:
+    network = mlp()
+    rows = np.random.default_rng(0).integers(0, 9, size=(7, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(predict(network, rows), predict(network, rows.astype(np.float64)))
+
+
+def test_batches_are_as_large_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = np.random.default_rng(0).random((300, 3, 8, 8))
+    network = seeing()
+    assert isinstance(network.module, Sees)
+    whole = predict(network, inputs)
+    assert network.module.most == 300
+    monkeypatch.setattr("consilience.zoo.network.BATCH_BYTES", 50_000)
+    network = seeing()
+    np.testing.assert_allclose(predict(network, inputs), whole, rtol=1e-5)
+    assert isinstance(network.module, Sees)
+    assert 2 < network.module.most < 50
+    parts = list(record(network, inputs))
+    assert 5 < len(parts) < 300
+    slopes = gradients(network, inputs, 0)
+    monkeypatch.setattr("consilience.zoo.network.BATCH_BYTES", 0)
+    np.testing.assert_allclose(predict(network, inputs[:20]), whole[:20], rtol=1e-5)
+    np.testing.assert_allclose(gradients(network, inputs[:20], 0), slopes[:20], rtol=1e-3, atol=1e-8)
+    assert len(list(record(network, inputs[:20]))) == 20
+
+
+@pytest.mark.parametrize("nested", [lambda x: (x, x + 1), lambda x: {"loss": None, "logits": x}, lambda x: [(x,), 3]])
+def test_of_several_outputs_the_first_counts(nested: Callable[[torch.Tensor], object]) -> None:
+    class Gives(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(3, 2)
+
+        def forward(self, inputs: torch.Tensor) -> object:
+            return nested(self.first(inputs))
+
+    network = around(Gives())
+    with torch.no_grad():
+        wanted = network.module.first(torch.from_numpy(ROWS).float())
+    assert [layer.name for layer in network.layers] == ["first"]
+    np.testing.assert_allclose(predict(network, ROWS), wanted.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(next(record(network, ROWS))["first"].pre, wanted.numpy(), rtol=1e-6)
+    assert gradients(network, ROWS, 1).shape == ROWS.shape
+
+
+def test_places_of_rows_are_samples_in_any_batch() -> None:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    module = nn.Sequential(nn.Unflatten(1, (5, 4)), nn.Linear(4, 8), layer, nn.Flatten(), nn.Linear(40, 1))
+    network = around_rows(module.eval().requires_grad_(False), 20)
+    rows = np.random.default_rng(0).normal(size=(33, 20))
+    whole = next(record(network, rows))
+    assert [(at.name, at.axes, at.positions) for at in network.layers][1] == ("2.self_attn", ("row", "token"), 5)
+    for batch in (1, 2, 7, 33):
+        parts = list(record(network, rows, batch=batch))
+        for at in network.layers:
+            joined = np.concatenate([part[at.name].post for part in parts])
+            assert joined.shape == (33 * at.positions, at.units)
+            np.testing.assert_allclose(joined, whole[at.name].post, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(whole["4"].pre, predict(network, rows), rtol=1e-4, atol=1e-6)
+    twin = untrained_twin(network, seed=0)
+    assert trace(twin.module, torch.zeros(2, 20)).layers == network.layers
+
+
+def around_rows(module: nn.Module, width: int) -> Network:
+    return Network("m", "d", "m", module, trace(module, torch.randn(2, width)).layers, (width,))

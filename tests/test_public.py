@@ -19,6 +19,7 @@ NAMES = [
     "Expression",
     "Study",
     "align",
+    "check",
     "cluster",
     "describe",
     "distil",

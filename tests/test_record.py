@@ -112,10 +112,10 @@ def test_convolutions_are_sampled_on_a_common_grid() -> None:
     torch.manual_seed(0)
     module, images = Convolutions().eval(), torch.randn(4, 99)
     plan = trace(module, images)
-    assert [(layer.name, layer.kind, layer.units, layer.grid) for layer in plan.layers] == [
-        ("stem", "convolution", 5, 4),
-        ("deep", "convolution", 5, 4),
-        ("wide", "convolution", 6, 4),
+    assert [(layer.name, layer.kind, layer.units, layer.positions) for layer in plan.layers] == [
+        ("stem", "convolution", 5, 16),
+        ("deep", "convolution", 5, 16),
+        ("wide", "convolution", 6, 16),
         ("head", "dense", 10, 1),
     ]
     assert [layer.activation for layer in plan.layers] == ["relu", "other", "tanh", "identity"]
@@ -133,7 +133,7 @@ def test_convolutions_are_sampled_on_a_common_grid() -> None:
 def test_small_maps_make_a_small_grid() -> None:
     module = nn.Sequential(nn.Unflatten(1, (1, 3, 5)), nn.Conv2d(1, 4, 2), nn.Flatten(), nn.Linear(32, 1))
     plan = trace(module, torch.randn(2, 15))
-    assert plan.layers[0].grid == 2
+    assert plan.layers[0].positions == 4
 
 
 def test_the_output_is_one_layer_whatever_follows_it() -> None:
@@ -155,10 +155,14 @@ def test_the_output_is_one_layer_whatever_follows_it() -> None:
     assert [name for name, _, _ in named(clash)] == ["output", "(output)"]
 
 
-def test_shared_modules_are_no_layers() -> None:
+def test_shared_modules_are_a_layer_for_each_time_they_run() -> None:
     shared = nn.Linear(3, 3)
     module = nn.Sequential(shared, nn.Tanh(), shared, nn.Tanh(), nn.Linear(3, 1))
-    assert [layer.name for layer in trace(module, ROWS).layers] == ["4"]
+    plan = trace(module, ROWS)
+    assert [layer.name for layer in plan.layers] == ["0", "0#2", "4"]
+    found, _ = capture(module, ROWS, plan=plan)
+    with torch.no_grad():
+        np.testing.assert_allclose(found["0#2"].pre, shared(torch.tanh(shared(ROWS))).numpy(), rtol=1e-5)
 
 
 def test_signs_may_flip_only_where_the_function_is_odd() -> None:
@@ -184,7 +188,7 @@ class Forgetful(nn.Module):
 @pytest.mark.parametrize(
     ("give", "code", "match"),
     [
-        (lambda x: (x, x), "output-shape", "gives tuple for 6 rows"),
+        (lambda x: ("x", 3), "output-shape", "gives tuple for 6 rows"),
         (lambda x: x.sum(), "output-shape", r"gives \(\) for 6 rows"),
         (lambda x: x[:2], "output-shape", r"gives \(2, 3\) for 6 rows"),
         (lambda x: x[:, :0], "output-shape", r"gives \(6, 0\) for 6 rows"),

@@ -32,7 +32,7 @@ def state(*parts: bytes) -> bytes:
 
 def test_a_state_dict_leaves_its_storages() -> None:
     found = rehearse(io.BytesIO(state(tensor())))
-    assert found.storages == {"0": Storage("0", 6, 4)}
+    assert found.storages == {"0": Storage("0", 6, "f4")}
     assert found.shown_bytes == 24
     assert isinstance(found.value, dict)
 
@@ -68,6 +68,10 @@ def test_plain_values_come_out_as_they_went_in() -> None:
         (REBUILD + b"}X\x08\x00\x00\x00__code__Nsb", "damaged", "not a state dict"),
         (b"ccollections\nOrderedDict\n]\x85R", "damaged", "not a state dict"),
         (b"ctorch._utils\n_rebuild_parameter\n(K\x01\x89NtR", "damaged", "not a state dict"),
+        (b"cpathlib\nPosixPath\n)\x81", "pickle-code", "needs the code"),
+        (b"cargparse\nNamespace\n)R]b" + b"]\x85R", "damaged", "not a state dict"),
+        (tensor(shape=b"(" + b"K\x01" * 40 + b"t", stride=b"(" + b"K\x01" * 40 + b"t"), "damaged", "not a state dict"),
+        (tensor(shape=b"K\x00\x8a\x08\0\0\0\0\0\0\0\x3f\x86"), "damaged", "not a state dict"),
         (b"h\x07", "damaged", "not a state dict"),
         (b"NN\x86Q", "damaged", "not a state dict"),
         (b"\x82\x01", "pickle-code", "needs the code"),
@@ -96,9 +100,23 @@ def test_deep_nesting_is_refused_and_does_not_overflow() -> None:
 
 def test_a_deep_key_is_refused_before_it_is_hashed() -> None:
     deep = b")" + b"\x85" * 50_000
-    with pytest.raises(Refused, match="neither text nor numbers") as caught:
+    with pytest.raises(Refused, match="neither text nor plain numbers") as caught:
         rehearse(io.BytesIO(START + b"}" + deep + b"Ns."))
     assert caught.value.code == "keys"
+
+
+@pytest.mark.parametrize(
+    "key", [b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x1f", b"G\x7f\xf8" + bytes(6), b"G\x7f\xe0" + bytes(6)]
+)
+def test_numbers_that_may_share_a_hash_are_no_keys(key: bytes) -> None:
+    with pytest.raises(Refused, match="neither text nor plain numbers") as caught:
+        rehearse(io.BytesIO(START + b"}" + key + b"Ns."))
+    assert caught.value.code == "keys"
+
+
+def test_blanks_stand_for_what_is_not_read() -> None:
+    found = rehearse(io.BytesIO(state(b"cargparse\nNamespace\n)\x81}b", b"c__builtin__\nset\n]\x85R"))).value
+    assert found == {"w": rehearsal._Blank()}
 
 
 def test_shared_and_cyclic_values_cost_nothing() -> None:

@@ -82,7 +82,13 @@ def change(catalogue: Catalogue, table: str, row: Mapping[str, Any], **changes: 
 def test_a_network(catalogue):
     layer = {"network": "a", "layer": "net.0", "position": 1, "kind": "dense", "role": "hidden", "activation": "tanh"}
     members = [{"feature": "F1", "network": "a", "layer": "net.0", "unit": k, "sign": 1, "r": 0.9} for k in range(2)]
-    catalogue.replace({}, {"layers": [layer | {"units": 8, "dead": 1, "grid": 1, "depth": 0.5}], "members": members})
+    catalogue.replace(
+        {},
+        {
+            "layers": [layer | {"units": 8, "dead": 1, "positions": 1, "axes": ["row"], "depth": 0.5}],
+            "members": members,
+        },
+    )
     assert show(catalogue, "a") == (
         "network a: ok, networks/a.safetensors",
         "  safetensors, 12,345 parameters, mlp, tanh",
@@ -97,7 +103,7 @@ def test_a_network_with_a_warning_and_without_an_activation(catalogue):
     change(catalogue, "networks", NETWORK, status="warned", activation=None, warnings=["copy: of b"], metadata=None)
     told = show(catalogue, "a")
     assert told[1] == "  safetensors, 12,345 parameters, mlp"
-    assert told[3] == "  warning: copy: of b"
+    assert told[3] == "  flag: copy: of b"
 
 
 @pytest.mark.parametrize("hint", ["get it again", ""])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +94,58 @@ def test_a_link_within_the_zoo_to_one_of_its_folders_is_followed(store: Store, z
     assert store.add_object(zoo / "alias" / "a", inside=zoo)
 
 
+def test_a_link_in_a_cache_of_the_hub_is_followed_as_far_as_it_stays_inside(store: Store, zoo: Path) -> None:
+    (zoo / "blob").write_bytes(b"weights")
+    (zoo.parent / "secret").write_bytes(b"secret")
+    (zoo / "good").symlink_to("blob")
+    (zoo / "bad").symlink_to(zoo.parent / "secret")
+    (zoo / "loop").symlink_to("loop")
+    assert store.add_object(zoo / "good", inside=zoo, linked=True) == hashlib.sha256(b"weights").hexdigest()
+    with pytest.raises(Refused, match="lies outside"):
+        store.add_object(zoo / "bad", inside=zoo, linked=True)
+    with pytest.raises(Refused, match=r"symbolic link|does not exist"):
+        store.add_object(zoo / "loop", inside=zoo, linked=True)
+
+
+def test_what_should_be_small_is_not_copied_when_it_is_large(store: Store, zoo: Path) -> None:
+    (zoo / "a").write_bytes(b"weights")
+    assert store.add_object(zoo / "a", inside=zoo, largest=7)
+    with pytest.raises(Refused, match="is 7 bytes long where at most 6 are plausible") as caught:
+        store.add_object(zoo / "a", inside=zoo, largest=6)
+    assert caught.value.code == "bomb"
+
+
+def test_a_file_of_holes_is_not_copied(store: Store, zoo: Path) -> None:
+    for name, place in [("all", None), ("begin", 0), ("end", (1 << 40) - 4096)]:
+        with (zoo / name).open("wb") as file:
+            file.truncate(1 << 40)
+            if place is not None:
+                file.seek(place)
+                file.write(b"x" * 4096)
+        with pytest.raises(Refused, match="declares 1,099,511,627,776 bytes, nearly all of them holes") as caught:
+            store.add_object(zoo / name, inside=zoo)
+        assert caught.value.code == "bomb"
+    assert files(store) == []
+
+
+def test_large_files_need_room(store: Store, zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (zoo / "a").write_bytes(b"weights")
+    monkeypatch.setattr(store_module, "SPARSE", 3)
+    assert store.add_object(zoo / "a", inside=zoo)
+    monkeypatch.setattr(store_module.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 7, 3))
+    with pytest.raises(Refused, match="is 7 bytes long, there is room for 3") as caught:
+        store.add_object(zoo / "a", inside=zoo)
+    assert caught.value.code == "no-room"
+
+
+def test_an_object_of_no_use_is_forgotten(store: Store, zoo: Path) -> None:
+    (zoo / "a").write_bytes(b"weights")
+    digest = store.add_object(zoo / "a", inside=zoo)
+    store.forget_object(digest)
+    store.forget_object(digest)
+    assert files(store) == []
+
+
 @pytest.mark.parametrize("change", [lambda f: f.write(b"more"), lambda f: f.truncate(3)])
 def test_a_file_that_changes_meanwhile_is_refused(
     store: Store, zoo: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[..., object]
@@ -149,6 +202,18 @@ def test_writing_is_all_or_nothing(store: Store) -> None:
         print(1 // 0)
     assert path.read_text() == "old"
     assert files(store) == [path]
+
+
+def test_writing_nothing_changes_nothing(store: Store) -> None:
+    path = store.result_path("probe", "k", ".json")
+    with write_atomically(path):
+        pass
+    assert files(store) == []
+    with write_atomically(path) as temporary:
+        temporary.write_text("old")
+    with write_atomically(path):
+        pass
+    assert path.read_text() == "old"
 
 
 def test_a_kill_in_the_middle_leaves_the_old_file(store: Store) -> None:

@@ -1,73 +1,49 @@
 """Build a network that can be run from a checkpoint that holds only weights.
 
-Refusals: no-architecture (not recognised: name one), no-activation (never guessed), factory (the user's
-code fails), input-shape, output-shape, forward, scaling.
+Refusals:
+
+    no-architecture                     not recognised, or no such architecture: name one
+    no-activation                       it does not say, and it is never guessed
+    keys, shapes, dtype                 the weights are of another network than the one that is named
+    no-config, config                   a Hugging Face model needs a config.json, and one that can be
+    options                             zoo.toml says what the architecture does not take
+    missing-package                     the library that would build it is not installed
+    factory                             the user's own code fails
+    input-shape, output-shape, forward, scaling, preprocessing
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise, permutations
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import nn
 
+from .blueprint import NAME_IT, Blueprint
+from .build_cnn import build_cnn
+from .build_mlp import build_mlp
+from .build_named import build_timm, build_torchvision, timm_name
+from .build_transformers import build_transformers
+from .chain import ACTIVATIONS
 from .checkpoint import Checkpoint
 from .errors import Refused
 from .factory import call_factory
+from .keys import renamed
 from .network import Network, Scaling, precision, predict, to_module
+from .preprocess import Preprocessing, shape_shown
 from .record import Trace, trace
 
-MOST_STEMS = 5
-_NAME_IT = 'name it in zoo.toml: architecture = "python:module:factory"'
+__all__ = ["ACTIVATIONS", "BUILDERS", "Blueprint", "build_network", "infer"]
 
-
-class Sine(nn.Module):
-    """The sine, elementwise."""
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Take the sine."""
-        return torch.sin(inputs)
-
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "silu": nn.SiLU,
-    "gelu": nn.GELU,
-    "elu": nn.ELU,
-    "sigmoid": nn.Sigmoid,
-    "softplus": nn.Softplus,
-    "leaky_relu": nn.LeakyReLU,
-    "identity": nn.Identity,
-    "sin": Sine,
-    "mish": nn.Mish,
-    "selu": nn.SELU,
-}
-_ALIASES = {
-    "swish": "silu",
-    "linear": "identity",
-    "sine": "sin",
-    "leakyrelu": "leaky_relu",
-    "logistic": "sigmoid",
-}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Blueprint:
-    """What a builder may go by: the weights, and what zoo.toml says of them."""
-
-    checkpoint: Checkpoint
-    detail: str
-    activation: str | None
-    options: Mapping[str, object]
-    inputs: int
-    search_path: Path
+USUAL_SIDE = 224
+LARGEST_INPUT = 1 << 22
+"""Numbers in one row: more are no photo that anybody shows."""
 
 
 def build_network(
@@ -81,24 +57,43 @@ def build_network(
     options: Mapping[str, object] | None = None,
     outputs: Sequence[str] = (),
     scaling: Scaling | None = None,
-    example: Float[np.ndarray, "*samples variables"],
+    preprocessing: Preprocessing | None = None,
+    strip_prefix: str = "",
+    rename: Mapping[str, str] | None = None,
+    example: Shaped[np.ndarray, "*samples variables"] | None,
     search_path: Path,
 ) -> Network:
     """Build a network, run it on an example and find its layers.
 
-    The example is one row of the probe or several, in physical units. Without an architecture an MLP is
-    inferred from names and shapes. A module may say what shape it takes by an attribute `input_shape`;
-    else it takes rows. Raises Refused, see the codes above.
+    The example is one row of the probe or several, in physical units, or photos (uint8, samples x height x
+    width x 3); without one, zeros in the shape that the module takes are run. Without an architecture one is
+    inferred. A module may say what shape it takes by an attribute `input_shape`; else it takes rows, or
+    photos as preprocessing makes them. Raises Refused, see the codes above.
     """
-    row = np.atleast_2d(example)[:1]
-    kind, _, detail = (architecture or "mlp").partition(":")
+    rows = None if example is None else np.atleast_2d(example)[:1]
+    image = rows is not None and rows.dtype == np.uint8 and rows.ndim == 4
+    kind, _, detail = (architecture or infer(checkpoint)).partition(":")
     if kind not in BUILDERS:
         known = ", ".join(BUILDERS)
-        raise Refused("no-architecture", f"architecture {kind!r} is none of {known}", hint=_NAME_IT)
-    blueprint = Blueprint(checkpoint, detail, activation, options or {}, row.size, search_path)
+        raise Refused("no-architecture", f"architecture {kind[:80]!r} is none of {known}", hint=NAME_IT)
+    blueprint = Blueprint(
+        checkpoint,
+        detail,
+        activation,
+        options or {},
+        None if rows is None or image else prod(rows.shape[1:]),
+        search_path,
+        strip_prefix,
+        rename or {},
+        image,
+        _shape_given(rows, preprocessing, image=image),
+    )
     module = _settled(BUILDERS[kind](blueprint))
-    shape = tuple(getattr(module, "input_shape", row.shape[1:]))
-    found = _trace(module, np.repeat(row, 2, axis=0), shape, scaling)
+    shown = shape_shown(preprocessing, rows.shape[1]) if rows is not None and image else None
+    shape = _input_shape(module, blueprint.shape or shown)
+    rows = np.zeros((1, *shape)) if rows is None else rows
+    bare = Network(name, digest, lineage, module, (), shape, tuple(outputs), scaling, preprocessing)
+    found = _trace(bare, np.repeat(rows, 2, axis=0))
     if outputs and len(outputs) != found.layers[-1].units:
         units = found.layers[-1].units
         raise Refused(
@@ -106,164 +101,77 @@ def build_network(
             f"gives {units} outputs, zoo.toml names {len(outputs)}",
             hint="correct outputs there",
         )
-    network = Network(name, digest, lineage, module, found.layers, shape, tuple(outputs), scaling)
-    predict(network, row)  # so that scaling which does not fit is refused here, not in the middle of a run
+    network = replace(bare, layers=found.layers)
+    predict(network, rows)  # so that scaling which does not fit is refused here, not in the middle of a run
     return network
 
 
-def build_mlp(blueprint: Blueprint) -> nn.Module:
-    """Infer a multilayer perceptron from names and shapes: weights are stored as (outputs, inputs).
-
-    Raises Refused (no-architecture, no-activation, input-shape).
-    """
-    layers = _in_order(_dense_layers(blueprint.checkpoint.tensors), blueprint.inputs)
-    declared = blueprint.activation or blueprint.checkpoint.metadata.get("activation")
-    return Perceptron(layers, _activation(declared) if len(layers) > 1 else nn.Identity)
+def infer(checkpoint: Checkpoint) -> str:
+    """Tell which architecture a checkpoint would run as when none is named; it may still not fit it."""
+    if checkpoint.format == "onnx":
+        return "onnx"
+    if isinstance(checkpoint.config.get("model_type"), str):
+        return "transformers:"
+    if (named := timm_name(checkpoint.config)) is not None:
+        return f"timm:{named}"
+    convolutional = any(len(shape) in (3, 4) for shape in checkpoint.shapes.values())
+    return "cnn" if convolutional else "mlp"
 
 
 def build_from_factory(blueprint: Blueprint) -> nn.Module:
-    """Let the user's factory build the module. Raises Refused (factory)."""
+    """Let the user's factory build the module. Raises Refused (factory, keys)."""
     return call_factory(
         blueprint.detail,
-        blueprint.checkpoint.tensors,
+        renamed(blueprint),
         options=blueprint.options,
         search_path=blueprint.search_path,
     )
 
 
-BUILDERS: dict[str, Callable[[Blueprint], nn.Module]] = {"mlp": build_mlp, "python": build_from_factory}
+def build_from_onnx(blueprint: Blueprint) -> nn.Module:
+    """Run the graph that came with the weights; what that needs is imported only here."""
+    found: nn.Module = import_module(".onnx_module", __package__).build_onnx(blueprint)
+    return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Dense:
-    """One layer of a perceptron as it stands in a checkpoint."""
-
-    name: str
-    weight: Float[np.ndarray, "outputs inputs"]
-    bias: Float[np.ndarray, " outputs"] | None
-
-
-class Perceptron(nn.Module):
-    """Dense layers one after another, an activation between them; layers keep their checkpoint's names."""
-
-    def __init__(self, layers: Sequence[Dense], activation: Callable[[], nn.Module]) -> None:
-        super().__init__()
-        self.chain: list[nn.Module] = []
-        for layer in layers:
-            linear = _linear(layer)
-            _place(self, layer.name, linear)
-            self.chain += [linear, activation()]
-        self.chain.pop()
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Run the layers in their order."""
-        for step in self.chain:
-            inputs = step(inputs)
-        return inputs
+BUILDERS: dict[str, Callable[[Blueprint], nn.Module]] = {
+    "mlp": build_mlp,
+    "cnn": build_cnn,
+    "timm": build_timm,
+    "torchvision": build_torchvision,
+    "transformers": build_transformers,
+    "onnx": build_from_onnx,
+    "python": build_from_factory,
+}
 
 
-def _linear(layer: Dense) -> nn.Linear:
-    dtype = torch.float64 if layer.weight.dtype == np.float64 else torch.float32
-    outputs, inputs = layer.weight.shape
-    linear = nn.Linear(inputs, outputs, bias=layer.bias is not None, dtype=dtype)
-    with torch.no_grad():
-        linear.weight.copy_(torch.tensor(layer.weight))
-        if layer.bias is not None:
-            linear.bias.copy_(torch.tensor(layer.bias))
-    return linear
+def _shape_given(
+    rows: np.ndarray | None, preprocessing: Preprocessing | None, *, image: bool
+) -> tuple[int, ...] | None:
+    """Tell the shape of one sample as zoo.toml and the probe alone fix it."""
+    if rows is not None and not image:
+        return rows.shape[1:]
+    sized = preprocessing is not None and preprocessing.size is not None
+    return shape_shown(preprocessing, USUAL_SIDE) if sized else None
 
 
-def _place(root: nn.Module, path: str, module: nn.Module) -> None:
-    """Hang a module below another. Not by attribute: a layer may well be called "type" or "forward"."""
-    *folders, last = path.split(".")
-    for folder in folders:
-        root = root._modules.setdefault(folder, nn.Module()) or root
-    root._modules[last] = module
+def _input_shape(module: nn.Module, given: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Tell the shape of one sample: as the module says, else as it is given, else as its first layer takes it."""
+    said = getattr(module, "input_shape", None) or given
+    shape = tuple(int(length) for length in said) if said is not None else _first_taken(module)
+    if prod(shape) > LARGEST_INPUT:
+        raise Refused("input-shape", f"takes {prod(shape):,} numbers a row", hint="say a smaller size in zoo.toml")
+    return shape
 
 
-def _activation(name: str | None) -> Callable[[], nn.Module]:
-    choices = ", ".join(ACTIVATIONS)
-    if not name:
-        raise Refused(
-            "no-activation",
-            "does not say which activation stands between its layers",
-            hint=f'say it in zoo.toml: activation = "relu" (or {choices.removeprefix("relu, ")})',
-        )
-    key = name.lower()
-    key = _ALIASES.get(key, key)
-    if key not in ACTIVATIONS:
-        raise Refused("no-activation", f"activation {name!r} is not known", hint=f"one of {choices}")
-    return ACTIVATIONS[key]
-
-
-def _dense_layers(tensors: Mapping[str, np.ndarray]) -> list[Dense]:
-    """Pair weights with biases by name. Raises Refused (no-architecture) if anything is left over."""
-    floats = {name: array for name, array in tensors.items() if array.dtype.kind == "f"}
-    weights = {name: array for name, array in floats.items() if array.ndim == 2 and array.size}
-    stems = {_stem(name): name for name in weights}
-    biases = {_stem(name): array for name, array in floats.items() if array.ndim == 1}
-    if not weights or len(stems) != len(weights):
-        raise _unrecognised("no weights with two axes" if not weights else "two weights of one name")
-    for name, array in floats.items():
-        partner = weights.get(stems.get(_stem(name), ""))
-        fits = partner is not None and array.ndim == 1 and len(array) == len(partner)
-        if name not in weights and not fits:
-            raise _unrecognised(f"{name} of shape {array.shape} belongs to no dense layer")
-    if len(floats) != len(weights) + len(biases):
-        raise _unrecognised("two biases of one layer")
-    return [Dense(stem.strip("./_ ") or name, weights[name], biases.get(stem)) for stem, name in stems.items()]
-
-
-def _stem(name: str) -> str:
-    return re.sub(r"^[wb]_(?=[a-z])|(weights?|bias(es)?|kernel|w|b)(?=[\d_]*$)", "", name, flags=re.IGNORECASE)
-
-
-def _in_order(layers: list[Dense], inputs: int) -> list[Dense]:
-    """Order layers: numbers order those that share a name, shapes order the rest.
-
-    Raises Refused (no-architecture) if they do not chain, or chain in more than one way.
-    """
-    groups: dict[str, list[Dense]] = {}
-    for layer in sorted(layers, key=lambda layer: _numbers(layer.name)):
-        groups.setdefault(re.sub(r"\d+", "#", layer.name), []).append(layer)
-    if len(groups) > MOST_STEMS:
-        raise _unrecognised(f"its {len(layers)} weights have {len(groups)} kinds of names")
-    chains = list(_chains(list(groups.values())))
-    if not chains:
-        raise _unrecognised(str(_break([layer for group in groups.values() for layer in group])))
-    fitting = [chain for chain in chains if chain[0].weight.shape[1] == inputs]
-    if not fitting:
-        raise Refused(
-            "input-shape",
-            f"takes {chains[0][0].weight.shape[1]} inputs, the probe has {inputs}",
-            hint="give the probe the network's variables, or leave this network out of the zoo",
-        )
-    if len(fitting) > 1:
-        raise _unrecognised("its layers fit together in more than one order")
-    return fitting[0]
-
-
-def _chains(groups: list[list[Dense]]) -> Iterator[list[Dense]]:
-    for order in permutations(groups):
-        chain = [layer for group in order for layer in group]
-        if _break(chain) is None:
-            yield chain
-
-
-def _break(chain: Sequence[Dense]) -> str | None:
-    for left, right in pairwise(chain):
-        given, taken = left.weight.shape[0], right.weight.shape[1]
-        if given != taken:
-            return f"{left.name} gives {given}, {right.name} takes {taken}"
-    return None
-
-
-def _numbers(name: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", name)]
-
-
-def _unrecognised(why: str) -> Refused:
-    return Refused("no-architecture", f"is not recognised as an MLP: {why}", hint=_NAME_IT)
+def _first_taken(module: nn.Module) -> tuple[int, ...]:
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            return (part.in_features,)
+        if isinstance(part, nn.Conv2d):
+            return (part.in_channels, USUAL_SIDE, USUAL_SIDE)
+    hint = "give zoo.toml a probe, or the factory's module an attribute input_shape"
+    raise Refused("input-shape", "does not say what it takes", hint=hint)
 
 
 def _settled(module: nn.Module) -> nn.Module:
@@ -273,10 +181,20 @@ def _settled(module: nn.Module) -> nn.Module:
     return module.cpu().eval().requires_grad_(False)
 
 
-def _trace(module: nn.Module, rows: np.ndarray, shape: tuple[int, ...], scaling: Scaling | None) -> Trace:
+def _trace(network: Network, rows: np.ndarray) -> Trace:
     def run() -> Trace:
-        return trace(module, to_module(rows, module=module, input_shape=shape, scaling=scaling))
+        return trace(
+            module,
+            to_module(
+                rows,
+                module=module,
+                input_shape=network.input_shape,
+                scaling=network.scaling,
+                preprocessing=network.preprocessing,
+            ),
+        )
 
+    module = network.module
     parts = (*module.parameters(), *module.buffers())
     if len({part.dtype for part in parts if part.is_floating_point()}) < 2:
         return run()

@@ -13,6 +13,7 @@ from typing import IO
 from .errors import Refused
 
 LARGEST_DIRECTORY = 16 << 20
+CHUNK = 1 << 20
 _HINT = "get the file again, or save it again as safetensors"
 
 
@@ -63,6 +64,40 @@ def open_member(archive: zipfile.ZipFile, name: str) -> Iterator[IO[bytes]]:
         struct.error,
     ):
         raise _damaged("a member cannot be unpacked") from None
+
+
+def begin_of(file: IO[bytes], member: zipfile.ZipInfo) -> int:
+    """Tell where the bytes of a stored member begin. Raises Refused (damaged)."""
+    local = _read_at(file, member.header_offset, 30)
+    if len(local) < 30 or local[:4] != b"PK\x03\x04":
+        raise _damaged("a member is not where the directory says")
+    name_length, extra_length = struct.unpack("<HH", local[26:30])
+    begin = int(member.header_offset + 30 + name_length + extra_length)
+    if begin + member.file_size > os.fstat(file.fileno()).st_size:
+        raise _damaged("a member is not where the directory says")
+    if _read_at(file, member.header_offset + 30, name_length) != _encoded(member):
+        raise _damaged("a member has two names")
+    return begin
+
+
+def check_sum(file: IO[bytes], member: zipfile.ZipInfo) -> None:
+    """Compare a stored member with its checksum, where there is one: torch can leave them out.
+
+    Raises Refused (damaged).
+    """
+    if not member.CRC:
+        return
+    file.seek(begin_of(file, member))
+    left, found = member.file_size, 0
+    while left and (chunk := file.read(min(left, CHUNK))):
+        found = zlib.crc32(chunk, found)
+        left -= len(chunk)
+    if found != member.CRC:
+        raise _damaged("a member is not what its checksum says")
+
+
+def _encoded(member: zipfile.ZipInfo) -> bytes:
+    return member.orig_filename.encode("utf-8" if member.flag_bits & 0x800 else "cp437")
 
 
 def _directory_size(file: IO[bytes], size: int) -> int:

@@ -4,240 +4,166 @@ What a file is follows from its bytes, never from its name. A file that is set a
 
     empty, truncated, damaged     the bytes are not all there, or contradict one another
     unknown-format                none of the formats in READERS
-    program                       TorchScript, an exported program, a Keras model: they carry code
+    program                       TorchScript, an exported program: they carry code
     pickle-code                   a pickle that needs or would run code
     bomb                          small on disk, huge in memory
     view, layout, dtype           tensors that are not plain arrays of stored numbers
     keys, nesting, no-tensors     not a state dict
-    protocol                      a state dict pickled in a way that torch's safe reader does not know
-    missing, symlink, not-a-file, unreadable, outside, changed     see store
+    several                       a folder of several checkpoints, none of which is the main one
+    missing, symlink, not-a-file, unreadable, outside, changed, no-room     see store
+    crashed, timed-out, memory, missing-package                             see sandbox
 """
 
 from __future__ import annotations
 
-import io
-import os
-import struct
-import warnings
-import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from .archive import list_archive, open_member, refuse_bomb
 from .errors import Refused
-from .foreign import named_code, refuse_code, refuse_program
-from .header import LONGEST_NAME, read_header
-from .npz import read_arrays
-from .rehearsal import Rehearsal, rehearse
+from .plain_json import read_json
+from .recognise import INDEX, format_of
 from .store import open_regular
+from .weights import Weights
 
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-SLACK = 1 << 20
-NESTS = ("state_dict", "model_state_dict", "model")
+MOST_TENSORS = 100_000
+LONGEST_NAME = 1024
+MOST_WARNINGS = 100
+LONGEST_SAID, MOST_SAID = 4096, 1000
+LARGEST_CONFIG = 4 << 20
+CONFIG = "config.json"
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
-PLAIN = {
-    *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool),
-    *(torch.int64, torch.int32, torch.int16, torch.int8),
-    *(torch.uint64, torch.uint32, torch.uint16, torch.uint8),
-}
 _HINT = "get the file again, or save it again as safetensors"
-_AS_SAFETENSORS = "save its state dict as safetensors, as a torch state dict or as npz"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """The weights of one file as plain arrays, in the file's order, with what is odd about them.
+    """The weights of one checkpoint as plain arrays, in the file's order, with what is odd about them.
 
-    Half-width brain floats are widened to float32; other dtypes stay. Warnings are a code and a tensor:
-    nan, inf, all-zero, constant (the last two for weights of two or more axes only).
+    Tensors may be read only when they are asked for, one at each access. Brain floats are widened to float32;
+    other dtypes stay. Warnings are a code and what it concerns: nan, inf, all-zero, constant (the last two for
+    weights of two or more axes only). `config` is the config.json that lies beside, or what the file itself
+    says of its architecture: data that a stranger wrote. `file` is the main file, `beside` what belongs to it.
     """
 
     format: str
     tensors: Mapping[str, np.ndarray]
     metadata: Mapping[str, str]
     warnings: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    file: Path | None = None
+    beside: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of every tensor; nothing is read where the tensors are not in memory."""
+        known = getattr(self.tensors, "shapes", None)
+        return known if known is not None else {name: array.shape for name, array in self.tensors.items()}
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint of any known format. Raises Refused with one of the codes listed above."""
-    with open_regular(path) as file:
-        kind = _format_of(file)
-    return READERS[kind](path)
+class Wanted(Exception):
+    """A reader needs files beside the main one: their names, relative and with forward slashes."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(", ".join(names[:3]))
+        self.names = names
 
 
-def read_safetensors(path: Path) -> Checkpoint:
-    """Read a safetensors file whose header holds what it promises."""
-    with open_regular(path) as file:
-        metadata = read_header(file)
-    try:
-        # Not by memory map: a file that shrinks meanwhile would kill the process with SIGBUS.
-        tensors = load_file(path, device="cpu", backend="pread")
-    except (SafetensorError, OSError, RuntimeError, ValueError):
-        raise Refused("damaged", "cannot be read as safetensors", hint=_HINT) from None
-    return _finish("safetensors", {name: _plain(tensors[name]) for name in tensors}, metadata)
+Reader = Callable[[Path, Mapping[str, Path]], Checkpoint]
 
 
-def read_torch(path: Path) -> Checkpoint:
-    """Read a torch state dict, bare or one level down in a training checkpoint, zipped or legacy."""
-    with open_regular(path) as file:
-        zipped = file.read(4) == b"PK\x03\x04"
-        file.seek(0)
-        (_rehearse_zip if zipped else _rehearse_legacy)(file)
-        file.seek(0)
-        found = _state_dict(_load(file))
-    tensors = {name: _plain(value) for name, value in found.items() if isinstance(value, torch.Tensor)}
-    scalars = {name: str(value) for name, value in found.items() if isinstance(value, str | int | float)}
-    return _finish("torch", _without_prefix(tensors), scalars)
+def read_checkpoint(path: Path, beside: Mapping[str, Path] | None = None) -> Checkpoint:
+    """Read a checkpoint of any known format, and look at all its tensors once.
+
+    Files that belong to it are given by the names that it knows them by. Raises Wanted where more of them are
+    needed, and Refused with one of the codes listed above.
+    """
+    return examine(open_checkpoint(path, beside or {}))
 
 
-def read_npz(path: Path) -> Checkpoint:
-    """Read an npz archive of plain arrays; text and whole numbers without axes become metadata."""
-    with open_regular(path) as file:
-        arrays = read_arrays(file)
-    tensors = {name: array for name, array in arrays.items() if array.dtype.kind not in "US"}
-    scalars = {name: array for name, array in arrays.items() if not array.ndim and array.dtype.kind in "USiu"}
-    metadata = {name: array.astype(str).item() for name, array in scalars.items()}
-    return _finish("npz", {name: tensors[name] for name in tensors if name not in scalars}, metadata)
+def open_checkpoint(path: Path, beside: Mapping[str, Path]) -> Checkpoint:
+    """Do what `read_checkpoint` does, without a look at the tensors."""
+    found = _read(path, beside)
+    if CONFIG in beside and not found.config:
+        config = read_json(beside[CONFIG], CONFIG, largest=LARGEST_CONFIG)
+        if not isinstance(config, dict):
+            raise Refused("damaged", f"has a broken {CONFIG}: it is not an object", hint=_HINT)
+        found = replace(found, config=config)
+    return replace(found, tensors=_without_prefix(found.tensors), file=path, beside=dict(beside))
 
 
-READERS: dict[str, Callable[[Path], Checkpoint]] = {
-    "safetensors": read_safetensors,
-    "torch": read_torch,
-    "npz": read_npz,
+def examine(checkpoint: Checkpoint) -> Checkpoint:
+    """Add what is odd about its tensors to a checkpoint, reading one after the other.
+
+    Raises Refused (no-tensors, bomb).
+    """
+    names = checkpoint.tensors.keys()
+    if not names:
+        raise Refused("no-tensors", "holds no tensors", hint="save model.state_dict()")
+    if len(names) > MOST_TENSORS or any(len(name) > LONGEST_NAME for name in names):
+        raise Refused("bomb", "has far too many tensors, or names that are far too long", hint=_HINT)
+    odd = [f"{code}: {name}" for name, array in checkpoint.tensors.items() for code in _oddities(array)]
+    metadata = dict(
+        islice(((k, v) for k, v in checkpoint.metadata.items() if len(k) + len(v) <= LONGEST_SAID), MOST_SAID)
+    )
+    if left := len(checkpoint.metadata) - len(metadata):
+        odd.append(f"left-out: {left:,} entries of its metadata, which are long or many")
+    warnings = [*checkpoint.warnings, *odd]
+    if len(warnings) > MOST_WARNINGS:
+        warnings[MOST_WARNINGS:] = [f"more: {len(warnings) - MOST_WARNINGS:,} warnings like these"]
+    return replace(checkpoint, metadata=metadata, warnings=tuple(warnings))
+
+
+def _late(module: str, function: str) -> Reader:
+    """Import a reader when it is first used: the packages that some need are heavy."""
+
+    def read(path: Path, beside: Mapping[str, Path]) -> Checkpoint:
+        found: Checkpoint = getattr(import_module(f".{module}", __package__), function)(path, beside)
+        return found
+
+    return read
+
+
+READERS: dict[str, Reader] = {
+    "safetensors": _late("format_safetensors", "read_safetensors"),
+    "torch": _late("format_torch", "read_torch"),
+    "npz": _late("format_npz", "read_npz"),
+    "npy": _late("format_npz", "read_npy"),
+    "onnx": _late("format_onnx", "read_onnx"),
+    "keras": _late("format_keras", "read_keras"),
 }
 
 
-def _format_of(file: IO[bytes]) -> str:
-    head = file.read(32)
-    if not head:
-        raise Refused("empty", "is empty", hint=_HINT)
-    if head[:4] == b"PK\x03\x04":
-        return _archive_format([member.filename for member in list_archive(file)])
-    if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < 1 << 40:
-        return "safetensors"
-    if head[:1] == b"\x80" and LEGACY_MAGIC.to_bytes(10, "little") in head:
-        return "torch"
-    file.seek(0)
-    code = named_code(file.read(SLACK))
-    if code is not None:
-        raise refuse_code(code)
-    if head[:4] == b"\x89HDF":
-        raise refuse_program("a Keras model")
-    known = {
-        b"\x93NUM": "one bare array",
-        b"GGUF": "a GGUF file",
-        b"<htm": "a web page",
-        b"<!DO": "a web page",
-    }
-    what = known.get(head[:4], f"begins with {head[:8].hex(' ')}")
-    raise Refused("unknown-format", f"is not a checkpoint of a known format: {what}", hint=_AS_SAFETENSORS)
+def _read(path: Path, beside: Mapping[str, Path]) -> Checkpoint:
+    with open_regular(path) as file:
+        kind = format_of(file)
+    if kind != INDEX:
+        return READERS[kind](path, beside)
+    read_index: Callable[..., Checkpoint] = import_module(".sharded", __package__).read_index
+    return read_index(path, beside, _read_shard)
 
 
-def _archive_format(names: list[str]) -> str:
-    below = [name.partition("/")[2] for name in names]
-    if any(name.startswith("code/") or name == "constants.pkl" for name in below):
-        raise refuse_program("TorchScript")
-    if "models/model.json" in below or any(name.startswith("serialized_exported_program") for name in names):
-        raise refuse_program("an exported torch program")
-    if any(name.startswith(".data/extern_modules") for name in (*below, *names)):
-        raise refuse_program("a torch package")
-    if "model.weights.h5" in names:
-        raise refuse_program("a Keras model")
-    if "data.pkl" in below:
-        return "torch"
-    if all(name.endswith(".npy") for name in names):
-        return "npz"
-    raise Refused("unknown-format", "is an archive, but not of weights", hint=_AS_SAFETENSORS)
+def _read_shard(path: Path) -> Checkpoint:
+    with open_regular(path) as file:
+        kind = format_of(file)
+    if kind == INDEX:
+        raise Refused("damaged", "is an index itself", hint=_HINT)
+    return READERS[kind](path, {})
 
 
-def _rehearse_zip(file: IO[bytes]) -> None:
-    members, size = list_archive(file), os.fstat(file.fileno()).st_size
-    refuse_bomb(members, limit=2 * size + SLACK)
-    sizes = {member.filename: member.file_size for member in members}
-    (top, *others) = {name.partition("/")[0] for name in sizes}
-    if others:
-        raise Refused("damaged", "is an archive of several folders", hint=_HINT)
-    with zipfile.ZipFile(file) as archive, open_member(archive, f"{top}/data.pkl") as stream:
-        content = io.BytesIO(stream.read())
-    rehearsal = rehearse(content)
-    for storage in rehearsal.storages.values():
-        if sizes.get(f"{top}/data/{storage.key}") != storage.count * storage.item_bytes:
-            raise Refused("damaged", "does not hold the numbers that its tensors need", hint=_HINT)
-    _refuse_many_views(rehearsal, size)
-
-
-def _rehearse_legacy(file: IO[bytes]) -> None:
-    """Go through the five pickles of the old format: magic number, version, system, tensors, storages."""
-    size = os.fstat(file.fileno()).st_size
-    magic, _, _, rehearsal, keys = [rehearse(file) for _ in range(5)]
-    needed = sum(8 + storage.count * storage.item_bytes for storage in rehearsal.storages.values())
-    if magic.value != LEGACY_MAGIC or not isinstance(keys.value, list):
-        raise Refused("damaged", "is not the torch file it seems to be", hint=_HINT)
-    if sorted(map(str, keys.value)) != sorted(rehearsal.storages):
-        raise Refused("damaged", "does not hold the numbers that its tensors need", hint=_HINT)
-    if (found := size - file.tell()) != needed:
-        code, what = ("truncated", "is cut short") if found < needed else ("damaged", "is too long")
-        raise Refused(code, f"{what}: needs {needed:,} bytes of weights, has {found:,}", hint=_HINT)
-    _refuse_many_views(rehearsal, size)
-
-
-def _refuse_many_views(rehearsal: Rehearsal, size: int) -> None:
-    if rehearsal.shown_bytes > 8 * size + SLACK:
-        raise Refused("bomb", "shows the same numbers as far too many tensors", hint=_HINT)
-
-
-def _load(file: IO[bytes]) -> object:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return torch.load(file, weights_only=True, map_location="cpu")
-        except Exception:  # torch's own words advise an unsafe way round
-            raise Refused("damaged", "cannot be read as a torch state dict", hint=_HINT) from None
-
-
-def _state_dict(content: object) -> dict[str, object]:
-    if not isinstance(content, dict):
-        raise Refused("no-tensors", "is not a state dict", hint="save model.state_dict()")
-    for nest in NESTS:
-        inner = content.get(nest)
-        if isinstance(inner, dict) and any(isinstance(value, torch.Tensor) for value in inner.values()):
-            outer = {name: value for name, value in content.items() if isinstance(value, str | int | float)}
-            content = {**outer, **inner}
-            break
-    if not all(isinstance(name, str) for name in content):
-        raise Refused("keys", "has tensors without a name", hint="save model.state_dict()")
-    return content
-
-
-def _without_prefix(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _without_prefix(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    names = {name: name for name in tensors}
     for prefix in PREFIXES:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): array for name, array in tensors.items()}
-    return tensors
-
-
-def _plain(tensor: torch.Tensor) -> np.ndarray:
-    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
-        raise Refused("layout", "holds a tensor that is not plain", hint="save dense CPU tensors")
-    if tensor.dtype not in PLAIN:
-        raise Refused("dtype", f"holds numbers of an unknown kind ({tensor.dtype})", hint="save them as float32")
-    return (tensor.detach().float() if tensor.dtype == torch.bfloat16 else tensor.detach()).numpy()
-
-
-def _finish(kind: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Checkpoint:
-    if not tensors:
-        raise Refused("no-tensors", "holds no tensors", hint="save model.state_dict()")
-    if any(len(name) > LONGEST_NAME for name in tensors):
-        raise Refused("bomb", "has names that are far too long", hint=_HINT)
-    oddities = [f"{code}: {name}" for name, array in tensors.items() for code in _oddities(array)]
-    return Checkpoint(kind, tensors, dict(metadata), tuple(oddities))
+        if names and all(name.startswith(prefix) for name in names):
+            names = {name.removeprefix(prefix): whole for name, whole in names.items()}
+    if not isinstance(tensors, Weights) or list(names) == list(names.values()):
+        return tensors
+    return Weights({name: tensors.places[whole] for name, whole in names.items()})
 
 
 def _oddities(array: np.ndarray) -> list[str]:

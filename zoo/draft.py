@@ -1,80 +1,97 @@
-"""Draft a zoo.toml from what a folder of checkpoints shows, and mark what it does not show."""
+"""Draft a zoo.toml from what checkpoints show, and mark what they do not show."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import stat
+import tempfile
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
-from .architecture import build_network
-from .checkpoint import READERS, Checkpoint, read_checkpoint
+from .appraise import Found, appraise
+from .checkpoint import READERS
 from .errors import BadInput, BadProbe, Refused
 from .globs import cover, literal
+from .hub import HUB
+from .inspection import Located, inspect
+from .locate import PACKAGE, SUFFIXES, locate_given
 from .manifest import ProbeTable, check_manifest
-from .network import Network
 from .probe import ROWS, make_probe
+from .sandbox import Sandbox
 from .sketch import Group, RowsFile, Sketch, alternatives, counted, plain, sketch
-from .store import write_atomically
+from .store import Store, write_atomically
 
 MANIFEST = "zoo.toml"
 LARGEST_ROWS = 256 << 20
-SUFFIXES = {
-    *(".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".pkl", ".pickle", ".joblib", ".model"),
-    *(".onnx", ".h5", ".hdf5", ".keras", ".gguf", ".pt2", ".ptl", ".msgpack", ".tar"),
-}
-"""Names that promise a checkpoint: what they hold is reported where it is none."""
 _NO_CHECKPOINT = {"unknown-format", "empty", "symlink", "not-a-file", "missing", "unreadable"}
 _FORMATS = f"the formats are {', '.join(READERS)}; give the folder that holds them, or the one above it"
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One way to take the weights for an MLP: its width at both ends, and what is known between layers."""
-
-    inputs: int
-    outputs: int
-    activations: tuple[str, ...]
-    doubt: str
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A checkpoint in the folder: the ways to read it as an MLP, or why there is none."""
-
-    file: str
-    readings: Mapping[int, Reading]
-    doubt: str
-    tensors: tuple[str, ...]
-    warnings: tuple[str, ...]
 
 
 def draft_manifest(folder: Path, *, force: bool = False) -> tuple[str, ...]:
     """Write a zoo.toml into a folder of checkpoints, and tell what was found and what could not be told.
 
-    Looks at the folder's files and those one folder below; nothing in them is run. Returns lines for the
-    user, the last with the command to type next. Raises BadInput where the folder is none or holds no
-    checkpoint, and where a zoo.toml is there and `force` is not set.
+    Looks at the folder's files and those below; nothing in them is run. Returns lines for the user, the
+    last with the command to type next. Raises BadInput where the folder is none or holds no checkpoint, and
+    where a zoo.toml is there and `force` is not set.
     """
     path = folder / MANIFEST
     _check(folder, path, force=force)
-    files = _files(folder)
-    found, aside = _read_all(folder, files)
+    lines = _draft(folder, locate_given(str(folder)), {})
+    return (*lines, _next(path))
+
+
+def draft_given(paths: Sequence[str], *, said: Mapping[str, str]) -> tuple[Path, tuple[str, ...]]:
+    """Write a zoo.toml for files, folders and globs, into the folder that holds them all, and tell what was found.
+
+    `said` are keys of [[networks]] that hold for all of them. Returns the path of the zoo.toml and lines
+    for the user. Raises BadInput where the paths hold no checkpoint, or a zoo.toml is there already.
+    """
+    elsewhere = [path for path in paths if path.startswith((HUB, PACKAGE))]
+    if elsewhere:
+        raise BadInput(
+            f"{elsewhere[0]}: lies in no folder that a zoo.toml could be written to",
+            hint=f'write path = "{elsewhere[0]}" into a zoo.toml, or look at it: consilience check {elsewhere[0]}',
+        )
+    places = [place for path in paths for place in locate_given(path)]
+    folder = _common(paths, places)
+    if os.path.lexists(folder / MANIFEST):
+        raise BadInput(
+            f"{folder / MANIFEST}: is already there, and says which networks belong to that zoo",
+            hint=f"add them to it as [[networks]], then: consilience ingest {shlex.quote(str(folder))}",
+        )
+    return folder / MANIFEST, _draft(folder, places, said)
+
+
+def _common(paths: Sequence[str], places: Sequence[Located]) -> Path:
+    """Find the folder that holds all: the one that was named, or the nearest above all files."""
+    if len(paths) == 1 and Path(paths[0]).is_dir() and places[:1] != [Located(Path(paths[0]), Path(paths[0]).parent)]:
+        return Path(paths[0])
+    if not places:
+        return Path()
+    return Path(os.path.relpath(os.path.commonpath([place.file.absolute().parent for place in places])))
+
+
+def _draft(folder: Path, places: Sequence[Located], said: Mapping[str, str]) -> tuple[str, ...]:
+    path = folder / MANIFEST
+    files = [
+        place.file.relative_to(folder).as_posix()
+        if place.file.is_relative_to(folder)
+        else Path(os.path.relpath(place.file, folder)).as_posix()
+        for place in places
+    ]
+    found, aside = _read_all(folder, places, files, said)
     if not found:
         raise _nothing(folder, aside)
-    whole = _survey(folder, files, found)
+    whole = _survey(folder, found, said)
     text = sketch(whole)
     check_manifest(tomllib.loads(text), path=path)
     with write_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     told = (*_told(whole), *_odd(found), *aside)
-    return tuple(plain(line) for line in (*told, f"wrote {path}", _next(path)))
+    return tuple(plain(line) for line in (*told, f"wrote {path}"))
 
 
 def _check(folder: Path, path: Path, *, force: bool) -> None:
@@ -86,74 +103,20 @@ def _check(folder: Path, path: Path, *, force: bool) -> None:
         raise BadInput(f"{path}: is already there", hint=f"{command} overwrites it")
 
 
-def _files(folder: Path) -> list[str]:
-    """List the files of a folder and of those just below it, without hidden ones and links to folders."""
-    try:
-        level = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        below = [path for path in level if path.is_dir() and not path.is_symlink()]
-        inner = [path for one in below for path in sorted(one.iterdir()) if not path.name.startswith(".")]
-    except OSError as error:
-        raise BadInput(
-            f"{error.filename}: {error.strerror}", hint="check the rights of the folder and those in it"
-        ) from None
-    files = [path for path in (*level, *inner) if not path.is_dir()]
-    return [path.relative_to(folder).as_posix() for path in files if path != folder / MANIFEST]
-
-
-def _read_all(folder: Path, files: list[str]) -> tuple[list[Found], list[str]]:
+def _read_all(
+    folder: Path, places: Sequence[Located], files: Sequence[str], said: Mapping[str, str]
+) -> tuple[list[Found], list[str]]:
     found, aside = [], []
-    for file in files:
-        if PurePosixPath(file).suffix.lower() in ROWS:
-            continue
-        try:
-            found.append(_read(folder, file))
-        except Refused as refusal:
-            if refusal.code not in _NO_CHECKPOINT or PurePosixPath(file).suffix.lower() in SUFFIXES:
-                aside.append(f"set aside: {file} {refusal.what} ({refusal.hint})")
+    with tempfile.TemporaryDirectory(prefix="consilience-init-") as scratch, Sandbox() as sandbox:
+        inspected = inspect(places, store=Store(Path(scratch)), sandbox=sandbox)
+        for file, seen in zip(files, inspected, strict=True):
+            try:
+                found.append(appraise(file, seen, said=said, search_path=folder))
+            except Refused as refusal:
+                promising = PurePosixPath(file).suffix.lower() in SUFFIXES
+                if refusal.code not in _NO_CHECKPOINT or promising:
+                    aside.append(f"set aside: {file} {refusal.what} ({refusal.hint})")
     return found, aside
-
-
-def _read(folder: Path, file: str) -> Found:
-    """Read one checkpoint and try it as an MLP. Raises Refused, also for a name that TOML cannot hold."""
-    try:
-        file.encode()
-    except UnicodeEncodeError:
-        raise Refused("name", "has a name that is not text", hint="rename the file") from None
-    checkpoint = read_checkpoint(folder / file)
-    readings, doubt = {}, "none of the weights has two axes"
-    weights = [array for array in checkpoint.tensors.values() if array.ndim == 2 and array.size]
-    for inputs in sorted({array.shape[1] for array in weights}):
-        try:
-            readings[inputs] = _as_mlp(folder, checkpoint, inputs)
-        except Refused as refusal:
-            doubt = doubt if refusal.code == "input-shape" else f"the file {refusal.what}"
-    return Found(file, readings, doubt, tuple(sorted(checkpoint.tensors)), checkpoint.warnings)
-
-
-def _as_mlp(folder: Path, checkpoint: Checkpoint, inputs: int) -> Reading:
-    try:
-        network, doubt = _built(folder, checkpoint, inputs, activation=None), ""
-    except Refused as refusal:
-        if refusal.code != "no-activation":
-            raise
-        network = _built(folder, checkpoint, inputs, activation="identity")
-        said = checkpoint.metadata.get("activation")
-        doubt = f"the files say {said!r}, which is not known here" if said else "the files do not say it"
-    hidden = sorted({layer.activation for layer in network.layers if layer.role == "hidden"})
-    return Reading(inputs, network.layers[-1].units, () if doubt else tuple(hidden), doubt)
-
-
-def _built(folder: Path, checkpoint: Checkpoint, inputs: int, *, activation: str | None) -> Network:
-    example = np.zeros((1, inputs))
-    return build_network(
-        checkpoint,
-        name="draft",
-        digest="",
-        lineage="draft",
-        activation=activation,
-        example=example,
-        search_path=folder,
-    )
 
 
 def _nothing(folder: Path, aside: list[str]) -> BadInput:
@@ -166,12 +129,13 @@ def _nothing(folder: Path, aside: list[str]) -> BadInput:
     )
 
 
-def _survey(folder: Path, files: list[str], found: list[Found]) -> Sketch:
+def _survey(folder: Path, found: list[Found], said: Mapping[str, str]) -> Sketch:
     widths = Counter(inputs for one in found for inputs in one.readings)
     inputs = max(widths, key=lambda width: (widths[width], -width), default=None)
     kept = [one for one in found if not one.readings or inputs in one.readings]
     others = [one for one in found if one.readings and inputs not in one.readings]
-    rows, notes = _rows(folder, files, inputs)
+    rows, notes = _rows(folder, inputs) if inputs else (None, ())
+    image = any(one.image for one in kept)
     return Sketch(
         _name(folder),
         inputs,
@@ -179,6 +143,8 @@ def _survey(folder: Path, files: list[str], found: list[Found]) -> Sketch:
         tuple(f"{one.file} takes {counted(min(one.readings), 'input')}, not {inputs}" for one in others),
         rows,
         notes,
+        said=tuple(said.items()),
+        image=image and rows is None,
     )
 
 
@@ -193,14 +159,14 @@ def _groups(folder: Path, kept: list[Found], inputs: int | None) -> Iterator[Gro
     groups: dict[object, list[Found]] = {}
     for one in kept:
         reading = one.readings.get(inputs or 0)
-        groups.setdefault(reading.doubt if reading else one.tensors, []).append(one)
+        groups.setdefault((one.architecture, reading.doubt) if reading else one.tensors, []).append(one)
     for members in sorted(groups.values(), key=lambda members: not members[0].readings):
         readings = [reading for one in members if (reading := one.readings.get(inputs or 0))]
         free = [one.file for one in members if one.file not in names]
         patterns = [(pattern, None) for pattern, _ in cover(folder, free, coming=MANIFEST)] if free else []
         named = [(literal(one.file), names[one.file]) for one in members if one.file in names]
         yield Group(
-            bool(readings),
+            members[0].architecture,
             readings[0].doubt if readings else members[0].doubt,
             tuple(sorted({reading.outputs for reading in readings})),
             tuple(sorted({name for reading in readings for name in reading.activations})),
@@ -224,10 +190,10 @@ def _own_names(files: list[str]) -> dict[str, str]:
     return names
 
 
-def _rows(folder: Path, files: list[str], inputs: int | None) -> tuple[RowsFile | None, tuple[str, ...]]:
+def _rows(folder: Path, inputs: int | None) -> tuple[RowsFile | None, tuple[str, ...]]:
     """Look for a file with one column for each input; say of the others why they are not used."""
     fitting, notes = [], []
-    for file in [file for file in files if PurePosixPath(file).suffix.lower() in ROWS]:
+    for file in _tables(folder):
         try:
             fitting.append(_fitting(folder, file, inputs))
         except BadProbe as error:
@@ -236,6 +202,13 @@ def _rows(folder: Path, files: list[str], inputs: int | None) -> tuple[RowsFile 
         others = ", ".join(rows.file for rows in fitting[1:4])
         notes.append(f"could not tell: which rows to show; took {fitting[0].file}, could be {others}")
     return (fitting[0] if fitting else None), tuple(notes)
+
+
+def _tables(folder: Path) -> list[str]:
+    """List the files in a folder, and in those just below it, that may be rows of a table."""
+    files = [path for pattern in ("*", "*/*") for path in sorted(folder.glob(pattern)) if path.suffix.lower() in ROWS]
+    names = [path.relative_to(folder) for path in files if not path.is_dir()]
+    return [name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)]
 
 
 def _fitting(folder: Path, file: str, inputs: int | None) -> RowsFile:
@@ -265,26 +238,25 @@ def _is_text(file: str) -> bool:
 def _told(zoo: Sketch) -> Iterator[str]:
     """Say what was found, then what could not be told, one line each."""
     for group in zoo.groups:
-        kind = counted(group.networks, "MLP" if group.mlp else "network")
-        ends = (
-            f", {counted(zoo.inputs or 0, 'input')}, {alternatives(group.outputs)}"
-            if group.mlp
-            else " of an unknown kind"
-        )
         between = f", activation {', '.join(group.activations)}" if group.activations else ""
-        yield f"found {kind}{ends}{between}: {_places(group)}"
+        ends = f", {counted(zoo.inputs or 0, 'input')}, {alternatives(group.outputs)}" if group.outputs else ""
+        kind = {"mlp": "MLP", "cnn": "CNN"}.get(group.kind, "network")
+        how = "" if kind != "network" else f" that run as {group.kind}" if group.kind else " of an unknown kind"
+        yield f"found {counted(group.networks, kind)}{how}{ends}{between}: {_places(group)}"
     if zoo.rows:
         yield f"found rows to show them: {zoo.rows.file}"
     for group in zoo.groups:
         if group.doubt:
-            what = "activation" if group.mlp else "architecture"
+            what = "activation" if group.kind else "architecture"
             yield f"could not tell: the {what} of {_places(group)}: {group.doubt}"
     yield from (f"left out: {text}" for text in zoo.left_out)
     if zoo.inputs is None and not zoo.rows:
         yield "could not tell: how many inputs the networks take"
-    if not zoo.rows:
+    elif zoo.image:
+        yield "could not tell: which photos to show; [probe] waits for them"
+    elif not zoo.rows:
         yield "could not tell: the ranges of the inputs; -1 to 1 stands in their place"
-    if not (zoo.rows and zoo.rows.named):
+    if not (zoo.rows and zoo.rows.named) and not zoo.image:
         yield "could not tell: what the inputs mean; they have numbers for names"
     yield "could not tell: whether an output means the same in all networks, and whether inputs were scaled"
     yield from zoo.notes

@@ -21,8 +21,6 @@ _PROGRAMS = {
     "torch.save(dict(p.state_dict), sys.argv[2])",
     "a torch package": "import sys, torch.package; p = torch.package.PackageImporter(sys.argv[1]); "
     "torch.save(p.load_pickle('model', 'model.pkl').state_dict(), sys.argv[2])",
-    "a Keras model": "import sys, keras, numpy; m = keras.models.load_model(sys.argv[1]); "
-    "numpy.savez(sys.argv[2], **{w.path: w.numpy() for w in m.weights})",
 }
 
 
@@ -55,14 +53,13 @@ def refuse_code(name: str) -> Refused:
     if name.partition(".")[0] in _DANGEROUS:
         remedy = "do not open it with pickle or torch.load; ask its author for a safetensors file"
         return Refused("pickle-code", f"is a pickle that would run {shown}", hint=remedy)
-    return Refused("pickle-code", f"is a pickle that needs the code of {shown}", hint=_convert(_MODULE, "pt"))
+    return Refused("pickle-code", f"is a pickle that needs the code of {shown}", hint=_convert(_MODULE))
 
 
 def refuse_program(what: str) -> Refused:
     """Word the refusal of a format that carries a program: one of the kinds in this module's table."""
-    suffix = "npz" if "Keras" in what else "pt"
-    return Refused("program", f"is {what}, which carries code", hint=_convert(_PROGRAMS[what], suffix))
+    return Refused("program", f"is {what}, which carries code", hint=_convert(_PROGRAMS[what]))
 
 
-def _convert(code: str, suffix: str) -> str:
-    return f'if you trust its author, convert it where it runs: python -c "{code}" FILE NEW.{suffix}'
+def _convert(code: str) -> str:
+    return f'if you trust its author, convert it where it runs: python -c "{code}" FILE NEW.pt'

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=1, le=4096)]
 
 
 class Part(BaseModel):
@@ -43,6 +45,19 @@ class ScalingTable(Part):
     output_scale: tuple[Finite, ...] = ()
 
 
+class PreprocessingTable(Part):
+    """How a photo becomes what a network was trained on; see `preprocess.Preprocessing`."""
+
+    size: tuple[Side, Side] | None = None
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    channels: Literal["rgb", "bgr", "grey"] = "rgb"
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    mean: tuple[Finite, ...] = ()
+    std: tuple[Positive, ...] = ()
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+
 class NetworksTable(Part):
     """One checkpoint, or a glob of checkpoints that differ in nothing said here."""
 
@@ -51,9 +66,12 @@ class NetworksTable(Part):
     architecture: str | None = None
     activation: str | None = None
     options: dict[str, Any] = {}
+    strip_prefix: str = ""
+    rename: dict[str, str] = {}
     lineage: Name | None = None
     outputs: tuple[Name, ...] | None = None
     scaling: ScalingTable | None = None
+    preprocessing: PreprocessingTable | None = None
     metadata: dict[str, str] = {}
 
 
@@ -91,19 +109,27 @@ class DerivedTable(Part):
 
 
 class ProbeTable(Part):
-    """What is presented to all networks: Sobol points in a box, or rows of a file."""
+    """What is presented to all networks: Sobol points in a box, rows of a file, or photos.
+
+    Every photo is brought to a square of `side` pixels, whole (its middle) and in `crops` further pieces.
+    """
 
     variables: tuple[VariableTable, ...] = ()
     derived: tuple[DerivedTable, ...] = ()
     rows: str | None = None
+    images: tuple[str, ...] = ()
+    side: Annotated[int, Field(ge=8, le=1024)] = 256
+    crops: Annotated[int, Field(ge=0, le=1000)] = 0
     samples: Annotated[int, Field(ge=8, le=1_000_000)] = 2048
 
     @model_validator(mode="after")
     def presentable(self) -> ProbeTable:
-        """Demand either rows or a full box, and names that are unique."""
-        if self.rows is None:
+        """Demand photos, rows or a full box, not two of them, and names that are unique."""
+        if self.images and (self.rows or self.variables or self.derived):
+            raise ValueError("images stand alone: they have no rows and no variables")
+        if self.rows is None and not self.images:
             if not self.variables:
-                raise ValueError('needs [[probe.variables]] with ranges, or rows = "FILE"')
+                raise ValueError('needs [[probe.variables]] with ranges, rows = "FILE" or images = ["*.png"]')
             for variable in self.variables:
                 if variable.low is None or variable.high is None:
                     raise ValueError(f"variable {variable.name!r} needs low and high (there are no rows)")
@@ -145,15 +171,15 @@ class Manifest(Part):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     networks: Annotated[tuple[NetworksTable, ...], Field(min_length=1)]
     outputs: tuple[OutputTable, ...] = ()
-    probe: ProbeTable
+    probe: ProbeTable | None = None
     align: AlignTable = AlignTable()
     distil: DistilTable = DistilTable()
 
     @model_validator(mode="after")
     def consistent(self) -> Manifest:
         """Demand that names used in one table are declared in another."""
-        declared = self.probe.names
-        for name in self.distil.variables if self.probe.variables else ():
+        declared = self.probe.names if self.probe else []
+        for name in self.distil.variables if self.probe and self.probe.variables else ():
             if name not in declared:
                 raise ValueError(f"distil.variables: {name!r} is not one of {', '.join(declared)}")
         outputs = [output.name for output in self.outputs]

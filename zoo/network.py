@@ -1,7 +1,7 @@
 """A network that can be run: what it predicts, what its units do, how its output moves with its inputs.
 
-Inputs are rows in physical units, and so are predictions: known scaling happens here, in double precision,
-around a module that computes in the precision of its own weights.
+Inputs are rows in physical units, or photos in RGB, and predictions are in physical units: known scaling
+happens here, in double precision, around a module that computes in the precision of its own weights.
 """
 
 from __future__ import annotations
@@ -10,15 +10,27 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import nn
 
 from .errors import BadInput, Refused
-from .record import Layer, LayerRecord, capture, trace
+from .follow import first_tensor
+from .layer import Layer, LayerRecord
+from .record import capture, trace
 from .store import content_key
+
+if TYPE_CHECKING:
+    from .preprocess import Preprocessing
+
+LARGEST_BATCH = 4096
+BATCH_BYTES = 2**29
+"""What a batch may need at a time, by estimate."""
+FEW = 8
+"""So many rows are run at once without an estimate."""
 
 __all__ = ["Layer", "LayerRecord", "Network", "Scaling", "gradients", "predict", "record", "untrained_twin"]
 
@@ -47,36 +59,39 @@ class Network:
     input_shape: tuple[int, ...]
     outputs: tuple[str, ...] = ()
     scaling: Scaling | None = None
+    preprocessing: Preprocessing | None = None
 
 
 def predict(
-    network: Network, inputs: Float[np.ndarray, "samples ..."], *, batch: int = 4096, device: str = "cpu"
+    network: Network, inputs: Num[np.ndarray, "samples ..."], *, batch: int | None = None, device: str = "cpu"
 ) -> Float[np.ndarray, "samples outputs"]:
-    """Run a network on rows in physical units.
+    """Run a network on rows in physical units, or photos; of several tensors that it gives, the first counts.
 
-    Outputs that are not finite are returned as they are. Raises Refused (input-shape) for rows of another
-    width and BadInput for a device that is not there.
+    Outputs that are not finite are returned as they are. Without a batch it is as large as memory allows.
+    Raises Refused (input-shape) for rows of another width and BadInput for a device that is not there.
     """
     module = _placed(network.module, device)
-    with torch.no_grad():
-        parts = [_physical(network, module(_rows(network, rows).to(device))) for rows in _batches(inputs, batch)]
+    if batch is None and len(inputs) > FEW:
+        batch = _fitting(trace(module, _rows(network, inputs[:2]).to(device)).live)
+    parts = [_physical(network, _run(network, module, rows, device)) for rows in _batches(inputs, batch or FEW)]
     return np.concatenate(parts) if parts else np.empty((0, network.layers[-1].units))
 
 
 def record(
-    network: Network, inputs: Float[np.ndarray, "samples ..."], *, batch: int = 4096, device: str = "cpu"
+    network: Network, inputs: Num[np.ndarray, "samples ..."], *, batch: int | None = None, device: str = "cpu"
 ) -> Iterator[dict[str, LayerRecord]]:
-    """Run a network on rows in physical units and give, batch by batch, what its layers did, by layer name.
+    """Run a network on rows or photos and give, batch by batch, what its layers did, by layer name.
 
-    The output layer's record is the prediction, before and after alike. A convolution gives grid x grid
-    samples for each row. Raises as `predict` does, and Refused (forward) if the module computes in
+    The output layer's record is the prediction, before and after alike. A layer gives as many samples for
+    each row as it has positions. Raises as `predict` does, and Refused (forward) if the module computes in
     another way than on the first rows.
     """
     if not len(inputs):
         return
     module = _placed(network.module, device)
     plan = trace(module, _rows(network, _two(inputs)).to(device))
-    for rows in _batches(inputs, batch):
+    kept = sum(2 * 4 * layer.units * layer.positions for layer in plan.layers)
+    for rows in _batches(inputs, batch or _fitting(plan.live + kept)):
         found, output = capture(module, _rows(network, rows).to(device), plan=plan)
         values = _physical(network, output).astype(np.float32)
         yield {**found, plan.layers[-1].name: LayerRecord(values, values)}
@@ -84,20 +99,23 @@ def record(
 
 def gradients(
     network: Network,
-    inputs: Float[np.ndarray, "samples ..."],
+    inputs: Num[np.ndarray, "samples ..."],
     unit: int,
     *,
-    batch: int = 4096,
+    batch: int | None = None,
     device: str = "cpu",
 ) -> Float[np.ndarray, "samples variables"]:
     """Differentiate one output with respect to the inputs, both in physical units, at every row.
 
-    Raises Refused (not-differentiable) where the module cuts the gradient, and IndexError for no such unit.
+    For photos with respect to what the module is given. Raises Refused (not-differentiable) where the module
+    cuts the gradient, and IndexError for no such unit.
     """
     if not 0 <= unit < network.layers[-1].units:
         raise IndexError(f"output unit {unit} of {network.layers[-1].units}")
     module = _placed(network.module, device)
-    parts = [_slopes(network, module, rows, unit, device) for rows in _batches(inputs, batch)]
+    if batch is None and len(inputs) > FEW:
+        batch = _fitting(2 * trace(module, _rows(network, inputs[:2]).to(device)).whole)
+    parts = [_slopes(network, module, rows, unit, device) for rows in _batches(inputs, batch or FEW)]
     return np.concatenate(parts) if parts else np.empty((0, prod(network.input_shape)))
 
 
@@ -119,13 +137,22 @@ def untrained_twin(network: Network, *, seed: int) -> Network:
 
 
 def to_module(
-    rows: Float[np.ndarray, "samples ..."],
+    rows: Num[np.ndarray, "samples ..."],
     *,
     module: nn.Module,
     input_shape: tuple[int, ...],
     scaling: Scaling | None,
+    preprocessing: Preprocessing | None = None,
 ) -> torch.Tensor:
-    """Turn rows in physical units into what a module takes. Raises Refused (input-shape, scaling)."""
+    """Turn rows in physical units, or photos, into what a module takes.
+
+    Photos are whole numbers from 0 to 255 of one byte, in RGB: samples, height, width, 3. Raises Refused
+    (input-shape, scaling) and what `preprocess` raises.
+    """
+    if _is_photos(rows):
+        from .preprocess import preprocess  # Pillow is for photos only
+
+        rows = preprocess(rows, preprocessing, input_shape)
     flat = rows.reshape(len(rows), -1).astype(np.float64)
     if flat.shape[1] != prod(input_shape):
         raise Refused(
@@ -139,6 +166,10 @@ def to_module(
     return torch.from_numpy(flat).to(precision(module)).reshape(-1, *input_shape)
 
 
+def _is_photos(rows: np.ndarray) -> bool:
+    return rows.dtype == np.uint8 and rows.ndim == 4 and rows.shape[3] == 3
+
+
 def precision(module: nn.Module) -> torch.dtype:
     """Tell the floating type that a module computes in: that of its first weight."""
     floats = (part.dtype for part in (*module.parameters(), *module.buffers()) if part.is_floating_point())
@@ -146,7 +177,23 @@ def precision(module: nn.Module) -> torch.dtype:
 
 
 def _rows(network: Network, rows: np.ndarray) -> torch.Tensor:
-    return to_module(rows, module=network.module, input_shape=network.input_shape, scaling=network.scaling)
+    return to_module(
+        rows,
+        module=network.module,
+        input_shape=network.input_shape,
+        scaling=network.scaling,
+        preprocessing=network.preprocessing,
+    )
+
+
+def _run(network: Network, module: nn.Module, rows: np.ndarray, device: str) -> torch.Tensor:
+    with torch.no_grad():
+        return first_tensor(module(_rows(network, rows).to(device)), len(rows))
+
+
+def _fitting(bytes_a_row: int) -> int:
+    """Choose how many rows to run at once."""
+    return int(np.clip(BATCH_BYTES // max(bytes_a_row, 1), 1, LARGEST_BATCH))
 
 
 def _physical(network: Network, output: torch.Tensor) -> np.ndarray:
@@ -169,7 +216,7 @@ def _spread(numbers: tuple[float, ...], default: float, width: int, key: str) ->
 def _slopes(network: Network, module: nn.Module, rows: np.ndarray, unit: int, device: str) -> np.ndarray:
     point = _rows(network, rows).to(device).requires_grad_()
     with torch.enable_grad():
-        output = module(point).reshape(len(rows), -1)[:, unit]
+        output = first_tensor(module(point), len(rows)).reshape(len(rows), -1)[:, unit]
     if not output.requires_grad:
         raise Refused(
             "not-differentiable",

@@ -1,7 +1,8 @@
-"""The probe: what all networks are shown, as rows of named variables, from a box or from a file."""
+"""The probe: what all networks are shown: rows of named variables, from a box or from a file, or photos."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,16 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from .errors import BadProbe
 from .manifest import ProbeTable
+from .photos import read_photos
 from .store import content_key
 
 FEWEST_ROWS = 8
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 STRETCH = 0.1
 """How far beyond each end of a range extrapolation is checked, as a share of the range."""
+Inputs = Float[np.ndarray, "samples variables"] | UInt8[np.ndarray, "samples side side 3"]
+"""Rows of numbers, or photos in RGB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +45,24 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
-    """Rows in physical units, one column for each variable; `key` names their content.
+    """Rows in physical units, one column for each variable, or photos, which have none; `key` names their content.
 
     `box` tells rows that fill the box of the ranges, where new ones can be drawn at will, from rows of a
-    file.
+    file and from photos.
     """
 
-    inputs: Float[np.ndarray, "samples variables"]
+    inputs: Inputs
     variables: tuple[InputVariable, ...]
     box: bool
     key: str
 
-    def draw(self, samples: int, *, seed: int) -> Float[np.ndarray, "drawn variables"]:
-        """Draw rows of the same kind: new points of the box, or rows of the file in random order.
+    @property
+    def image(self) -> bool:
+        """Whether photos are shown."""
+        return self.inputs.ndim == 4
+
+    def draw(self, samples: int, *, seed: int) -> Inputs:
+        """Draw rows of the same kind: new points of the box, or rows of the file (photos) in random order.
 
         A file with fewer rows gives all that it has.
         """
@@ -65,7 +74,7 @@ class Probe:
     def draw_outside(self, samples: int, *, seed: int) -> Float[np.ndarray, "drawn variables"] | None:
         """Draw rows just outside the box, each variable up to STRETCH of its range beyond an end.
 
-        A variable that is never negative stays so. None for rows of a file: there is no box to leave.
+        A variable that is never negative stays so. None for rows of a file and for photos: there is no box to leave.
         """
         if not self.box:
             return None
@@ -87,8 +96,11 @@ class Probe:
 def make_probe(table: ProbeTable, *, folder: Path, seed: int) -> Probe:
     """Make the probe that a zoo.toml asks for.
 
-    Raises BadProbe where a file of rows is missing, unreadable, has other columns, or holds NaN.
+    Raises BadProbe where a file of rows is missing, unreadable, has other columns, or holds NaN, and
+    where photos are missing, unreadable or too large.
     """
+    if table.images:
+        return _of_photos(table, folder=folder, seed=seed)
     if table.rows is None:
         variables = tuple(
             InputVariable(v.name, float(v.low or 0.0), float(v.high or 0.0), v.unit) for v in table.variables
@@ -102,6 +114,15 @@ def make_probe(table: ProbeTable, *, folder: Path, seed: int) -> Probe:
         variables = _ranges(table, Rows(rows.names, inputs), path=path)
     key = content_key([(v.name, v.low, v.high) for v in variables], inputs.tolist())
     return Probe(inputs, variables, table.rows is None, key)
+
+
+def _of_photos(table: ProbeTable, *, folder: Path, seed: int) -> Probe:
+    photos = read_photos(table, folder=folder, seed=seed)
+    if len(photos) < FEWEST_ROWS:
+        hint = f"give at least {FEWEST_ROWS}: more photos, or pieces of them with crops = 20"
+        raise BadProbe(f"probe.images: gives {len(photos)} squares", hint=hint)
+    key = content_key("photos", list(photos.shape), hashlib.sha256(photos.data).hexdigest())
+    return Probe(photos, (), False, key)
 
 
 def _sobol(

@@ -18,10 +18,11 @@ _FILL_IN = "could not tell: set the range and a name with a meaning"
 class Group:
     """Networks of which the same has to be said: patterns that match them, each with a name or none.
 
-    `doubt` tells what the files do not show: of an MLP the activation, of anything else the architecture.
+    `kind` is the architecture that would run them, "" where the files do not show one. `doubt` tells what
+    they do not show: the activation, or the architecture.
     """
 
-    mlp: bool
+    kind: str
     doubt: str
     outputs: tuple[int, ...]
     activations: tuple[str, ...]
@@ -48,6 +49,8 @@ class Sketch:
     left_out: tuple[str, ...]
     rows: RowsFile | None
     notes: tuple[str, ...]
+    said: tuple[tuple[str, str], ...] = ()
+    image: bool = False
 
     @property
     def outputs(self) -> tuple[int, ...]:
@@ -59,10 +62,10 @@ def sketch(zoo: Sketch) -> str:
     """Write a zoo.toml that parses, with a comment at everything that the files do not tell."""
     parts = [
         _head(zoo),
-        *(_networks(group, zoo.inputs, first=group is zoo.groups[0]) for group in zoo.groups),
+        *(_networks(group, zoo) for group in zoo.groups),
         [line for text in zoo.left_out for line in _comment(f"Left out: {text}.")],
         _outputs(zoo.outputs),
-        _rows(zoo.rows) if zoo.rows else _box(zoo.inputs),
+        _rows(zoo.rows) if zoo.rows else _photos() if zoo.image else _box(zoo.inputs),
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
@@ -107,27 +110,31 @@ def _head(zoo: Sketch) -> list[str]:
     ]
 
 
-def _networks(group: Group, inputs: int | None, *, first: bool) -> list[str]:
-    lines = _comment(_introduced(group, inputs))
+def _networks(group: Group, zoo: Sketch) -> list[str]:
+    lines = _comment(_introduced(group, zoo.inputs))
     for number, (pattern, name) in enumerate(group.patterns):
         lines += ["", "[[networks]]"] if number else ["[[networks]]"]
         lines.append(f"path = {quoted(pattern)}")
         lines += [f"name = {quoted(name)}"] if name else []
+        lines += [f"{key} = {quoted(value)}" for key, value in zoo.said]
         lines += [_unsaid(group)] if group.doubt else []
-    if first:
-        lines += _preprocessing()
+    if group is zoo.groups[0]:
+        lines += _image_preprocessing() if zoo.image else _preprocessing()
     return lines
 
 
 def _introduced(group: Group, inputs: int | None) -> str:
-    if not group.mlp:
+    if not group.kind:
         return (
-            f"{counted(group.networks, 'network')} of another kind than an MLP. To run such a network, write "
-            "beside this file a module with a function factory(tensors, **options) that returns the "
-            "torch.nn.Module with its weights in it, and name both here. Naming it means trusting it."
+            f"{counted(group.networks, 'network')} of another kind than an MLP. To run such a network, name its "
+            "architecture: timm:NAME, torchvision:NAME, transformers:, or write beside this file a module with a "
+            "function factory(tensors, **options) that returns the torch.nn.Module with its weights in it, and name "
+            "both here; naming it means trusting it. To compare its weights alone: weights."
         )
     ends = f"{counted(inputs or 0, 'input')} and {alternatives(group.outputs)}"
-    text = f"{counted(group.networks, 'MLP')} with {ends}; widths and depths are read off the weights"
+    if group.kind not in ("mlp", "cnn"):
+        return f"{counted(group.networks, 'network')} with {ends}, run as {group.kind}."
+    text = f"{counted(group.networks, group.kind.upper())} with {ends}; widths and depths are read off the weights"
     if group.doubt:
         return f"{text}. The activation between layers must be said: one of {', '.join(ACTIVATIONS)}."
     return f"{text}, the activation off the files' own metadata." if group.activations else f"{text}."
@@ -139,7 +146,7 @@ def alternatives(outputs: tuple[int, ...]) -> str:
 
 
 def _unsaid(group: Group) -> str:
-    said = 'activation = "relu"' if group.mlp else 'architecture = "python:my_module:factory"'
+    said = 'activation = "relu"' if group.kind else 'architecture = "python:my_module:factory"'
     return f"# {said}  # could not tell: {plain(group.doubt)[:200]}"
 
 
@@ -147,6 +154,12 @@ def _preprocessing() -> list[str]:
     text = "Could not tell: whether inputs were scaled in training. If so (one number stands for all):"
     example = "input_shift = [0.0], input_scale = [1.0], output_shift = [0.0], output_scale = [1.0]"
     return [*_comment(text), f"# scaling = {{ {example} }}"]
+
+
+def _image_preprocessing() -> list[str]:
+    text = "Could not tell: how photos were prepared in training. If not just scaled to 0..1, for example:"
+    example = 'mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225], interpolation = "bicubic"'
+    return [*_comment(text), f"# preprocessing = {{ {example} }}"]
 
 
 def _outputs(counts: tuple[int, ...]) -> list[str]:
@@ -173,15 +186,22 @@ def _rows(rows: RowsFile) -> list[str]:
     return lines
 
 
+def _photos() -> list[str]:
+    lines = _comment("What all networks are shown: photos. Could not tell: which ones.")
+    return [*lines, "# [probe]", '# images = ["photos/*.jpg"]']
+
+
 def _box(inputs: int | None) -> list[str]:
     lines = _comment(
         "What all networks are shown: points spread evenly (Sobol) over the box of the variables' ranges. "
-        'Or the rows of a file: rows = "FILE.csv" (or .parquet, .npy).'
+        'Or the rows of a file: rows = "FILE.csv" (or .parquet, .npy); or photos: images = ["photos/*.jpg"].'
     )
-    if inputs is None:
-        lines += _comment("Could not tell: how many inputs there are; each needs a variable here.")
     names = [f"x{number}" for number in range(1, (inputs or 1) + 1)]
-    return [*lines, "[probe]", "samples = 2048", *(_list(names) if len(names) > MANY else _tables(names))]
+    box = ["[probe]", "samples = 2048", *(_list(names) if len(names) > MANY else _tables(names))]
+    if inputs is not None:
+        return [*lines, *box]
+    lines += _comment("Could not tell: how many inputs there are; each needs a variable here.")
+    return [*lines, *(f"# {line}" if line else "#" for line in box)]
 
 
 def _tables(names: list[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from .errors import BadInput, Refused
 CHUNK = 1 << 20
 STALE_SECONDS = 24 * 3600.0
 TEMPORARY = ".tmp-"
+SPARSE = 64 << 20
+"""Files above this size are checked for holes and for room."""
+MOST_STRETCHES = 10_000
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -63,14 +67,16 @@ class Store:
     def __post_init__(self) -> None:
         _sweep(self.root)
 
-    def add_object(self, path: Path, *, inside: Path) -> str:
+    def add_object(self, path: Path, *, inside: Path, linked: bool = False, largest: int | None = None) -> str:
         """Copy a file into the store while hashing it, and return the sha256 of its bytes in hex.
 
-        The file must lie under the folder `inside` after all links in its parents are followed. The same
-        bytes are kept once. Raises Refused (outside, missing, symlink, not-a-file, unreadable, changed)
-        and BadInput when the disk is full or not writable.
+        The file must lie under the folder `inside` after all links in its parents are followed; it may be a
+        link itself only where `linked`, as in the cache of the Hub. The same bytes are kept once. Raises
+        Refused (outside, missing, symlink, not-a-file, unreadable, changed, bomb, no-room) and BadInput when
+        the disk is full or not writable.
         """
-        with open_regular(_within(path, inside)) as source:
+        with open_regular(_within(path, inside, linked=linked)) as source:
+            self._refuse_oversized(source, largest)
             try:
                 return self._copy(source)
             except OSError as error:
@@ -79,6 +85,16 @@ class Store:
                     f"{self.root}: cannot copy a checkpoint here: {reason}",
                     hint="make room, or set another project folder, and run the same command again",
                 ) from None
+
+    def _refuse_oversized(self, source: BinaryIO, largest: int | None) -> None:
+        size = os.fstat(source.fileno()).st_size
+        if largest is not None and size > largest:
+            what = f"is {size:,} bytes long where at most {largest:,} are plausible"
+            raise Refused("bomb", what, hint="get the file again")
+        if size > SPARSE and not _stores(source.fileno(), size // 8):
+            raise Refused("bomb", f"declares {size:,} bytes, nearly all of them holes", hint="get the file again")
+        if size > SPARSE and size > (free := shutil.disk_usage(_existing(self.root)).free):
+            raise Refused("no-room", f"is {size:,} bytes long, there is room for {free:,}", hint="make room")
 
     def _copy(self, source: BinaryIO) -> str:
         temporary = _temporary_beside(self.root / "objects" / "new")
@@ -96,6 +112,10 @@ class Store:
         """Tell where the object with this sha256 lies, or would lie."""
         return self.root / "objects" / _safe(digest)[:2] / digest
 
+    def forget_object(self, digest: str) -> None:
+        """Remove an object that turned out to be of no use."""
+        self.object_path(digest).unlink(missing_ok=True)
+
     def result_path(self, stage: str, key: str, suffix: str) -> Path:
         """Tell where a stage keeps its result; the suffix begins with a dot. See `write_atomically`."""
         return self.root / "results" / _safe(stage) / f"{_safe(key)}.{_safe(suffix.removeprefix('.'))}"
@@ -110,13 +130,14 @@ class Store:
 def write_atomically(path: Path) -> Iterator[Path]:
     """Give a temporary path beside the target that takes its place once the block ends without an error.
 
-    A reader sees the old file or the whole new one, also after a kill or a power cut. The temporary name
-    ends like the target's, since some writers go by the suffix.
+    A reader sees the old file or the whole new one, also after a kill or a power cut. Where nothing was
+    written, nothing changes. The temporary name ends like the target's, since some writers go by the suffix.
     """
     temporary = _temporary_beside(path)
     try:
         yield temporary
-        _publish(temporary, path)
+        if temporary.exists():
+            _publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -130,14 +151,35 @@ def content_key(*parts: object) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _within(path: Path, inside: Path) -> Path:
+def _within(path: Path, inside: Path, *, linked: bool) -> Path:
     try:
-        found, root = path.parent.resolve() / path.name, inside.resolve()
+        found, root = path.resolve() if linked else path.parent.resolve() / path.name, inside.resolve()
     except (OSError, RuntimeError, ValueError):  # a loop of links, a name with a NUL in it
         raise Refused("missing", "does not exist", hint="correct path in zoo.toml") from None
     if not found.is_relative_to(root):
         raise Refused("outside", f"lies outside {root}", hint="copy the file into the zoo's folder, or move zoo.toml")
     return found
+
+
+def _stores(descriptor: int, enough: int) -> bool:
+    """Tell whether a file really holds some number of bytes, going from one stretch of data to the next."""
+    found, position = 0, 0
+    try:
+        for _ in range(MOST_STRETCHES):
+            begin = os.lseek(descriptor, position, os.SEEK_DATA)
+            position = os.lseek(descriptor, begin, os.SEEK_HOLE)
+            found += position - begin
+            if found >= enough:
+                return True
+        return False
+    except OSError as error:
+        return error.errno != errno.ENXIO  # no data any more; any other: this file system does not tell
+    finally:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() or path == path.parent else _existing(path.parent)
 
 
 def _copy_hashing(source: BinaryIO, target: BinaryIO) -> str:

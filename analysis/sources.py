@@ -1,0 +1,68 @@
+"""The checkpoints that a zoo.toml names, each under the name that its network bears."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..zoo.errors import BadInput, BadManifest
+from ..zoo.inspection import Located
+from ..zoo.locate import locate, name_of
+from ..zoo.manifest import NetworksTable
+from .study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file or folder that should hold a network, the network's name, and what zoo.toml says of it."""
+
+    name: str
+    place: Located
+    table: NetworksTable
+
+
+def sources(study: Study) -> tuple[Source, ...]:
+    """Find the checkpoints that a zoo.toml names, in the order of their tables and names.
+
+    Raises BadManifest where a path matches nothing or a name stands twice.
+    """
+    found: list[Source] = []
+    for number, table in enumerate(study.manifest.networks, 1):
+        places = _located(study, number, table)
+        if table.name and len(places) > 1:
+            raise BadManifest(
+                f"{study.path}: networks[{number}].name: one name for {len(places)} files",
+                hint="leave the name out: each is named for its file",
+            )
+        found += [Source(table.name or name_of(place), place, table) for place in places]
+    names = [source.name for source in found]
+    clashing = {name for name in names if names.count(name) > 1}
+    whole = [replace(s, name=_long_name(study.folder, s)) if s.name in clashing else s for s in found]
+    names = [source.name for source in whole]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise BadManifest(f"{study.path}: networks: {twice[0]!r} stands twice", hint="give one of them a name")
+    return tuple(whole)
+
+
+def shown(name: str) -> str:
+    """Write a file name that is no Unicode so that it can be stored and printed."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _located(study: Study, number: int, table: NetworksTable) -> list[Located]:
+    key = f"{study.path}: networks[{number}].path"
+    try:
+        places = locate(table.path, folder=study.folder)
+    except BadInput as error:
+        raise BadManifest(f"{key}: {error.what}", hint=error.hint) from None
+    if not places:
+        raise BadManifest(f"{key}: nothing matches {table.path!r}", hint="paths begin at the folder of zoo.toml")
+    return places
+
+
+def _long_name(folder: Path, source: Source) -> str:
+    file = source.place.file
+    if source.table.name or not file.is_relative_to(folder):
+        return source.name
+    return shown(file.relative_to(folder).with_suffix("").as_posix())
