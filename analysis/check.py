@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -69,11 +70,11 @@ def _nothing_known() -> Study:
 
 def _named(study: Study, places: Sequence[Located], said: Mapping[str, Any], *, known: bool) -> list[Source]:
     """Give every file its path for a name, and what zoo.toml says of it or else what is said of all."""
-    told = {source.place.file.resolve(): source.table for source in sources(study)} if known else {}
+    told = {os.path.realpath(source.place.file): source.table for source in sources(study)} if known else {}
     named = []
     for place in places:
         name = shown(str(place.file))
-        table = told.get(place.file.resolve()) or NetworksTable(path=name, **said)
+        table = told.get(os.path.realpath(place.file)) or NetworksTable(path=name, **said)
         named.append(Source(name, place, table))
     return named
 

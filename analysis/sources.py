@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,14 +36,13 @@ def sources(study: Study) -> tuple[Source, ...]:
                 hint="leave the name out: each is named for its file",
             )
         found += [Source(table.name or name_of(place), place, table) for place in places]
-    names = [source.name for source in found]
-    clashing = {name for name in names if names.count(name) > 1}
-    whole = [replace(s, name=_long_name(study.folder, s)) if s.name in clashing else s for s in found]
-    names = [source.name for source in whole]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    for longer in (_without_suffix, _whole):
+        names = Counter(source.name for source in found)
+        found = [replace(s, name=longer(study.folder, s)) if names[s.name] > 1 else s for s in found]
+    twice = sorted(name for name, count in Counter(source.name for source in found).items() if count > 1)
     if twice:
         raise BadManifest(f"{study.path}: networks: {twice[0]!r} stands twice", hint="give one of them a name")
-    return tuple(whole)
+    return tuple(found)
 
 
 def shown(name: str) -> str:
@@ -61,8 +61,13 @@ def _located(study: Study, number: int, table: NetworksTable) -> list[Located]:
     return places
 
 
-def _long_name(folder: Path, source: Source) -> str:
+def _without_suffix(folder: Path, source: Source) -> str:
+    return _whole(folder, replace(source, place=replace(source.place, file=source.place.file.with_suffix(""))))
+
+
+def _whole(folder: Path, source: Source) -> str:
+    """Name a network for its whole path, unless zoo.toml names it or it lies elsewhere."""
     file = source.place.file
     if source.table.name or not file.is_relative_to(folder):
         return source.name
-    return shown(file.relative_to(folder).with_suffix("").as_posix())
+    return shown(file.relative_to(folder).as_posix())

@@ -160,8 +160,8 @@ def _descendant(item: Ingested, seen: Inspected, sharing: Mapping[str, int]) -> 
     """Compare networks by the file's weights, or by their own where several come out of one file."""
     assert item.checkpoint is not None
     name, declared = item.source.name, item.source.table.lineage
-    if sharing[item.digest] > 1 and item.network is not None:
-        return Descendant(name, item.key, declared, _weights(item.network), None)
+    if sharing[item.digest] > 1 and item.network is not None and (own := _weights(item.network)):
+        return Descendant(name, item.key, declared, own, None)
     return Descendant(name, item.digest, declared, item.checkpoint.tensors, seen.fingerprint)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 
 from ..zoo.errors import BadInput, Refused
 from ..zoo.network import Layer, Network, record
@@ -85,9 +85,7 @@ def _observe(study: Study, item: Ingested) -> Observed:
     return Observed(network, key, file)
 
 
-def observe(
-    network: Network, inputs: Float[np.ndarray, "samples variables"], *, device: str
-) -> Mapping[str, np.ndarray]:
+def observe(network: Network, inputs: Num[np.ndarray, "samples ..."], *, device: str) -> Mapping[str, np.ndarray]:
     """Run a network on the probe and gather, for each layer, values, moments and which units live.
 
     Raises Refused (not-finite) where its output is NaN or infinite anywhere on the probe.

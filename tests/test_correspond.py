@@ -85,6 +85,24 @@ def test_only_layers_of_one_sort_meet() -> None:
     assert _where(levels)[0, 1] == "dense 2"
 
 
+def test_levels_say_what_tells_them_apart() -> None:
+    def layer(kind: str, axes: tuple[str, ...], positions: int) -> RecordedLayer:
+        return RecordedLayer("hidden", kind, axes, positions, np.random.default_rng(0).random((30 * positions, 4)))
+
+    token, row = ("row", "token"), ("row",)
+    near = ("row", "node", "neighbour")
+    network = [
+        *(layer("dense", token, 16), layer("dense", token, 16), layer("dense", token, 9), layer("dense", row, 1)),
+        *(layer("message", near, 16), layer("residual", token, 16), layer("residual", token, 4)),
+    ]
+    assert [level.name for level in correspond([network])] == [
+        *("dense per token 1 at 16 positions", "dense per token 2 at 16 positions"),
+        *("dense per token 1 at 9 positions", "dense per row 1"),
+        *("message 1", "residual 1 at 16 positions", "residual 1 at 4 positions"),
+    ]
+    assert [level.axes for level in correspond([network])][-3] == near
+
+
 def test_odd_zoos_have_sane_levels() -> None:
     assert correspond([]) == ()
     alone = correspond([[_output(0)]])

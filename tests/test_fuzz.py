@@ -420,22 +420,28 @@ def test_descriptions(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(100))
     homes, kinds = st.sampled_from(["", "", "", "/"]), st.sampled_from(["<f4", "<bf2", ">i8", "<u1", "|O"])
-    axes = st.lists(st.tuples(st.sampled_from([0, 2, 5, 1 << 40]), st.sampled_from([0, 1, 1 << 40])), max_size=2)
+    axes = st.lists(
+        st.tuples(st.sampled_from([1 << 40, 5, 2, 0]), st.sampled_from([0, 1, 1 << 40])), min_size=1, max_size=2
+    )
     shapes = axes.map(lambda pairs: [[length for length, _ in pairs], [step for _, step in pairs]])
-    entry = st.tuples(homes, st.just(0) | NUMBERS, kinds).flatmap(lambda said: shapes.map(lambda axes: [*said, *axes]))
+    offsets = st.sampled_from([0, 0, 0, 96, 1 << 40, -1, 0.5])
+    entry = st.tuples(homes, offsets, kinds, shapes).map(lambda said: [*said[:3], *said[3]])
     good = {"format": "torch", "metadata": {}, "warnings": [], "config": {}}
-    likely = st.dictionaries(NAMES, entry, max_size=2).map(lambda tensors: good | {"tensors": tensors})
+    likely = st.dictionaries(st.sampled_from("ab"), entry, min_size=1).map(lambda tensors: good | {"tensors": tensors})
     odd = st.dictionaries(st.sampled_from([*good, "tensors"]), PLAIN, max_size=5).map(lambda more: good | more)
 
     def check(said: object) -> None:
         try:
             found = restore(said, {"": path})
-        except ValueError:
+        except ValueError as error:
+            # The type checker reads a tensor to see its type: what breaks there is no refusal.
+            if type(error.__cause__).__name__ == "TypeCheckError" and "'tensors'" in str(error.__cause__):
+                raise error.__cause__ from None
             return
         for name in found.tensors:
             assert found.tensors[name].nbytes <= 400
 
-    survive(likely | odd | PLAIN, check, examples=4 * EXAMPLES)
+    survive(likely | odd | PLAIN, check, examples=2 * EXAMPLES)
 
 
 # Formats that libraries in C read: in a process apart, as the program does

@@ -48,10 +48,10 @@ def build_timm(blueprint: Blueprint) -> nn.Module:
         module: nn.Module = timm.create_model(name, pretrained=False, **options)
         return module
 
-    if said:  # what a stranger wrote is first built of shapes alone
-        with torch.device("meta"):
-            _made(make, blueprint, name=f"timm:{name}")
-    module = _made(make, blueprint, name=f"timm:{name}")
+    if said:  # what a stranger wrote is first built of shapes alone, and counted
+        with torch.device("meta"), counted(allowance(blueprint.checkpoint.shapes)):
+            _made(make, name=f"timm:{name}")
+    module = _made(make, name=f"timm:{name}")
     own: dict[str, Any] = getattr(module, "pretrained_cfg", {})
     head = own.get("classifier") or ()
     spare = () if options.get("num_classes") != 0 else (head,) if isinstance(head, str) else tuple(head)
@@ -75,7 +75,7 @@ def build_torchvision(blueprint: Blueprint) -> nn.Module:
     if name in ("googlenet", "inception_v3"):
         options.setdefault("init_weights", False)  # else minutes of drawing at random
 
-    module = _made(lambda: models.get_model(name, weights=None, **options), blueprint, name=title)
+    module = _made(lambda: models.get_model(name, weights=None, **options), name=title)
     spare = (_behead(module),) if headless else ()
     module = _filled(module, blueprint, name=title, spare=spare)
     side = getattr(module, "image_size", None) or _usual_side(models, name)
@@ -126,9 +126,9 @@ def _plain(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value) and abs(value) <= LARGEST_SETTING
 
 
-def _made(make: Callable[[], nn.Module], blueprint: Blueprint, *, name: str) -> nn.Module:
+def _made(make: Callable[[], nn.Module], *, name: str) -> nn.Module:
     def build() -> nn.Module:
-        with counted(allowance(blueprint.checkpoint.shapes)), Unfilled():
+        with Unfilled():
             return make()
 
     return attempted(build, name=name, code="options", hint=_CORRECT)

@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Float32, Int
 from scipy import sparse
 
-from .fingerprint import LONGEST, Fingerprint, Lead, Sketch, folded
+from .fingerprint import Fingerprint, Lead
+from .folding import LONGEST, Sketch, folded
+from .units import centred, spread
 
 LIKELY = 4.2
 """Standard deviations of a sketch's cosine from which two networks are worth a look."""
@@ -17,6 +19,8 @@ LIKELY_SMALL = 3.6
 """The same for small tensors, where few units limit what can be seen and a look costs little."""
 FEWEST_MARKS = 4
 QUERIES = 16
+HEADS = (16, 32, 64)
+"""Of so many first units are those of equal number compared, in networks of other widths."""
 RISING = 0.7
 MOST = 24
 """So many candidates are kept for each network, the likeliest."""
@@ -115,7 +119,7 @@ class _Group:
     def _folded(self, members: Sequence[tuple[int, Sketch]], length: int) -> Float32[np.ndarray, "networks numbers"]:
         whole = np.stack([folded(sketch.numbers, length) for _, sketch in members if len(sketch.numbers) >= length])
         sizes = np.sqrt(np.square(whole).sum(axis=1, keepdims=True))
-        return np.divide(whole, sizes, out=np.zeros_like(whole), where=sizes > 0)
+        return np.asarray(np.divide(whole, sizes, out=np.zeros_like(whole), where=sizes > 0))
 
     def within(self, start: int, stop: int) -> Int[np.ndarray, " rows"]:
         return np.flatnonzero((self.networks >= start) & (self.networks < stop))
@@ -138,24 +142,43 @@ class _Group:
 
 
 def _by_leads(marks: Sequence[Fingerprint]) -> Iterator[Likely]:
-    """Find networks of other widths whose first units are like some of the wider one's, in the same order."""
+    """Find networks of other widths whose first units are alike by number, or alike in the same order."""
     shapes: dict[tuple[int, ...], list[tuple[int, Lead]]] = defaultdict(list)
     for number, mark in enumerate(marks):
         for lead in mark.leads:
             if len(lead.rows) >= QUERIES:
                 shapes[lead.shape].append((number, lead))
     for members in shapes.values():
-        widths = np.array([lead.units for _, lead in members])
-        queries = np.stack([lead.rows[:QUERIES].astype(np.float32) for _, lead in members])
-        for number, lead in members:
-            narrower = np.flatnonzero(widths < lead.units)
-            nearest = (queries[narrower] @ lead.rows.astype(np.float32).T).argmax(axis=2)
-            scores = _rise(nearest)
-            for place in np.flatnonzero(scores >= RISING):
-                yield number, members[narrower[place]][0], 0.1 * float(scores[place])
+        if len({lead.units for _, lead in members}) > 1:
+            yield from _rising(members)
+            for count in HEADS:
+                yield from _alike([(number, lead) for number, lead in members if len(lead.rows) >= count], count)
+
+
+def _rising(members: Sequence[tuple[int, Lead]]) -> Iterator[Likely]:
+    widths = np.array([lead.units for _, lead in members])
+    queries = np.stack([lead.rows[:QUERIES].astype(np.float32) for _, lead in members])
+    for number, lead in members:
+        narrower = np.flatnonzero(widths < lead.units)
+        nearest = (queries[narrower] @ lead.rows.astype(np.float32).T).argmax(axis=2)
+        scores = _rise(nearest)
+        for place in np.flatnonzero(scores >= RISING):
+            yield number, members[narrower[place]][0], 0.1 * float(scores[place])
+
+
+def _alike(members: Sequence[tuple[int, Lead]], count: int) -> Iterator[Likely]:
+    units = [centred(lead.rows[:count].astype(np.float32)) for _, lead in members]
+    spreads = np.array([spread(table) for table in units], np.float32)
+    whole = np.array([table.reshape(-1) / max(float(np.linalg.norm(table)), 1e-12) for table in units])
+    widths = np.array([lead.units for _, lead in members])
+    for row in range(len(members)):
+        cosines = whole[:row] @ whole[row]
+        deviations = np.sqrt(spreads[:row] * spreads[row] / (count - 1)) + 1e-12
+        for left in np.flatnonzero((cosines > LIKELY_SMALL * deviations) & (widths[:row] != widths[row])):
+            yield members[int(left)][0], members[row][0], 0.1 * float(cosines[left])
 
 
 def _rise(matches: Int[np.ndarray, "networks units"]) -> Float32[np.ndarray, " networks"]:
     """Tell how far numbers rise from first to last, from -1 to 1 (Kendall's rank correlation)."""
     first, second = np.triu_indices(matches.shape[1], 1)
-    return np.sign(matches[:, second] - matches[:, first]).mean(axis=1, dtype=np.float32)
+    return np.asarray(np.sign(matches[:, second] - matches[:, first]).mean(axis=1, dtype=np.float32))

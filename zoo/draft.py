@@ -67,7 +67,7 @@ def draft_given(paths: Sequence[str], *, said: Mapping[str, str]) -> tuple[Path,
 
 def _common(paths: Sequence[str], places: Sequence[Located]) -> Path:
     """Find the folder that holds all: the one that was named, or the nearest above all files."""
-    if len(paths) == 1 and Path(paths[0]).is_dir() and places[:1] != [Located(Path(paths[0]), Path(paths[0]).parent)]:
+    if len(paths) == 1 and Path(paths[0]).is_dir() and not (places and places[0].file == Path(paths[0])):
         return Path(paths[0])
     if not places:
         return Path()

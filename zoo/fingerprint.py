@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import prod
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float16, Float32, UInt32, UInt64
 
 from .errors import Refused
+from .folding import LONGEST, Sketch, joined, sketched, within_budget
 from .marks import (
     Hashes,
     digest,
@@ -29,14 +28,12 @@ from .marks import (
     unordered,
     value_marks,
 )
-from .units import FEWEST, centred, is_ordered, projected, signs, spread, table
+from .units import centred, is_ordered, projected, table
 
 HEAD = 1 << 16
 """Leading weights of a network that its marks are taken from."""
 SKETCHED = 1024
 """Most units, and most numbers of each, that a sketch looks at."""
-LONGEST = 4096
-BUDGET = 1 << 14
 MOST_SHAPES = 1024
 MOST_LEADS = 4
 LEAD_UNITS = 96
@@ -44,21 +41,6 @@ LEAD_NUMBERS = 32
 _SAMPLE = 4096
 _VECTORS = 16
 _LARGEST_FILE = 1 << 28
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sketch:
-    """The sum of all tensors of one shape, centred, in random signs folded onto a power of two of numbers.
-
-    The cosine of two sketches estimates that of the tensors themselves, whatever their names and order.
-    `units` and `size` count what was sketched; `spread` see units.
-    """
-
-    shape: tuple[int, ...]
-    units: int
-    size: int
-    spread: float
-    numbers: Float32[np.ndarray, " numbers"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,7 +105,7 @@ def read_fingerprint(path: Path) -> Fingerprint:
     """Read what `write_fingerprint` wrote. Raises Refused (damaged) for anything else."""
     try:
         return _read(path)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, IndexError):
+    except (OSError, EOFError, ValueError, LookupError, TypeError, ArithmeticError, zipfile.BadZipFile):
         raise Refused("damaged", "is no fingerprint", hint="remove it and run the same command again") from None
 
 
@@ -151,13 +133,22 @@ def _read(path: Path) -> Fingerprint:
     numbers, rows = _checked(arrays["numbers"], np.float32, 1), _checked(arrays["rows"], np.float16, 1)
     sketches, start = [], 0
     for shape, units, size, share, length in about["sketches"]:
-        sketches.append(Sketch(_shape(shape), int(units), int(size), float(share), numbers[start : start + length]))
+        part = _part(numbers, start, length)
+        if length & (length - 1):
+            raise ValueError("not folded here")
+        sketches.append(Sketch(_shape(shape), int(units), int(size), float(share), part))
         start += length
     leads, start = [], 0
     for shape, units, count, width in about["leads"]:
-        leads.append(Lead(_shape(shape), int(units), rows[start : start + count * width].reshape(count, width)))
+        leads.append(Lead(_shape(shape), int(units), _part(rows, start, count * width).reshape(count, width)))
         start += count * width
     return Fingerprint(names, shapes, sketches=tuple(sketches), leads=tuple(leads), **plain)
+
+
+def _part(array: np.ndarray, start: int, length: int) -> np.ndarray:
+    if not 0 < length <= len(array) - start:
+        raise ValueError("too short")
+    return array[start : start + length]
 
 
 def _checked(array: np.ndarray, dtype: type, axes: int) -> np.ndarray:
@@ -184,10 +175,11 @@ class _Collector:
         self._left = HEAD
         self._first: tuple[str, np.ndarray, np.ndarray] | None = None
         self._vectors: dict[str, np.ndarray] = {}
-        self._sketches: dict[tuple[int, ...], list[Sketch]] = {}
+        self._sketches: dict[tuple[int, ...], Sketch] = {}
         self._leads: dict[tuple[int, ...], Lead] = {}
 
     def add(self, name: str, array: np.ndarray) -> None:
+        array = array if array.flags.c_contiguous else array.copy()
         self._names.append(name)
         self._shapes.append(array.shape)
         self._digests.append(digest(array))
@@ -224,18 +216,9 @@ class _Collector:
         return True
 
     def _sketch(self, shape: tuple[int, ...], units: Float32[np.ndarray, "units numbers"]) -> None:
-        size = float(np.sqrt(np.square(units).sum()))
-        if size == 0 or (shape not in self._sketches and len(self._sketches) >= MOST_SHAPES):
-            return
-        length = min(LONGEST, 1 << max(units.size - 1, 1).bit_length())
-        key = int.from_bytes(hashlib.sha256(repr(shape).encode()).digest()[:8], "little")
-        whole = np.zeros(-(-units.size // length) * length, np.float32)
-        whole[: units.size] = units.reshape(-1) * signs(units.size, key) / np.float32(size)
-        numbers = whole.reshape(-1, length).sum(axis=0)
-        found = self._sketches.setdefault(shape, [])
-        found.append(Sketch(shape, len(units), units.size, spread(units), numbers))
-        if len(found) == 2:
-            found[:] = [_joined(*found)]
+        if shape in self._sketches or len(self._sketches) < MOST_SHAPES:
+            new, known = sketched(shape, units), self._sketches.get(shape)
+            self._sketches[shape] = new if known is None else joined(known, new)
 
     def _lead(self, array: np.ndarray) -> None:
         shape = array.shape[1:]
@@ -256,7 +239,7 @@ class _Collector:
             rounded=self._rounded,
             values=value_marks(self._values),
             directions=self._directions(),
-            sketches=_within_budget([found[0] for found in self._sketches.values()]),
+            sketches=within_budget(list(self._sketches.values())),
             leads=tuple(self._leads.values()),
         )
 
@@ -278,36 +261,3 @@ def _leading(array: np.ndarray) -> Float32[np.ndarray, "units numbers"]:
     with np.errstate(over="ignore", invalid="ignore"):
         single = few.astype(np.float32)
     return np.where(np.isfinite(single), single, np.float32(0))
-
-
-def _joined(left: Sketch, right: Sketch) -> Sketch:
-    """Add sketches of tensors of one shape; the larger `spread` is the more careful."""
-    return replace(left, spread=max(left.spread, right.spread), numbers=left.numbers + right.numbers)
-
-
-def _within_budget(sketches: Sequence[Sketch]) -> tuple[Sketch, ...]:
-    """Fold sketches until all of them together are small; of very many, keep the largest tensors'."""
-    kept = sorted(sketches, key=lambda sketch: -prod(sketch.shape))[: BUDGET // 64]
-    longest = LONGEST
-    while sum(min(longest, len(sketch.numbers)) for sketch in kept) > BUDGET:
-        longest //= 2
-    return tuple(replace(sketch, numbers=folded(sketch.numbers, longest)) for sketch in kept)
-
-
-def folded(numbers: Float32[np.ndarray, " numbers"], most: int) -> Float32[np.ndarray, " kept"]:
-    """Halve a sketch until it has at most so many numbers: what a shorter one would have been."""
-    while len(numbers) > most:
-        numbers = numbers.reshape(2, -1).sum(axis=0)
-    return numbers
-
-
-__all__ = [
-    "FEWEST",
-    "Fingerprint",
-    "Lead",
-    "Sketch",
-    "fingerprint",
-    "folded",
-    "read_fingerprint",
-    "write_fingerprint",
-]

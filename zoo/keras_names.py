@@ -31,7 +31,7 @@ def names_of(
     if listed or any(path[0] == _LEGACY or re.search(r":\d+$", path[-1]) for path in shapes):
         found = _legacy(list(shapes), listed)
     else:
-        found = {path: _modern(path, shapes, called) for path in sorted(shapes, key=_natural)}
+        found = _modern({path: shapes[path] for path in sorted(shapes, key=_natural)}, called)
     twice = Counter(found.values())
     return {path: name if twice[name] == 1 else "/".join(path) for path, name in found.items()}
 
@@ -46,21 +46,28 @@ def _legacy(paths: Sequence[tuple[str, ...]], listed: Sequence[str]) -> dict[tup
 
 
 def _modern(
-    path: tuple[str, ...], shapes: Mapping[tuple[str, ...], Shape], called: Mapping[tuple[str, ...], str]
-) -> str:
-    """Name a variable of Keras 3, which numbers the variables of a layer."""
-    parts = [
+    shapes: Mapping[tuple[str, ...], Shape], called: Mapping[tuple[str, ...], str]
+) -> dict[tuple[str, ...], str]:
+    """Name variables of Keras 3, which numbers the variables of a layer."""
+    found = {path: _parts(path, called) for path in shapes}
+    layers: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for path in shapes:
+        if len(path) > 1 and path[-2] == "vars":
+            layers.setdefault(path[:-1], []).append(path)
+    for paths in layers.values():
+        layer = "/".join(found[paths[0]][-2:-1])
+        for path, role in zip(paths, _roles(layer, [shapes[path] for path in paths]), strict=False):
+            found[path][-1] = role
+    return {path: "/".join(parts) for path, parts in found.items()}
+
+
+def _parts(path: tuple[str, ...], called: Mapping[tuple[str, ...], str]) -> list[str]:
+    """Say what stands on the way to a variable: what lies in "layers" goes by the name that it was given."""
+    return [
         called.get((*path[: place + 1], "vars"), part) if place and path[place - 1] == "layers" else part
         for place, part in enumerate(path)
         if part not in _SILENT
     ]
-    if len(path) > 1 and path[-2] == "vars":
-        beside = sorted((other for other in shapes if other[:-1] == path[:-1]), key=_natural)
-        layer = parts[-2] if len(parts) > 1 else ""
-        roles = _roles(layer, [shapes[other] for other in beside])
-        if roles:
-            parts[-1] = roles[beside.index(path)]
-    return "/".join(parts)
 
 
 def _roles(layer: str, shapes: Sequence[Shape]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ OTHERS = frozenset(
 )
 """Names of what lies beside checkpoints: in a folder, such files are not opened."""
 INDEX = ".index.json"
+DEEPEST = 32
+"""Levels of folders below the one that is named."""
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.[a-z]+$)")
 
 
@@ -52,11 +55,11 @@ def locate_given(path: str) -> list[Located]:
         return locate(path, folder=Path())
     parts = Path(path).parts
     free = next((n for n, part in enumerate(parts) if any(sign in part for sign in "*?[")), len(parts))
-    if free < len(parts) and not Path(path).exists():
+    if free < len(parts) and not os.path.lexists(path):
         return _expand(Path(*parts[:free]), str(Path(*parts[free:])))
     given = Path(path)
-    if given.is_dir() and not given.is_symlink() and not is_model_folder(given):
-        return _within(given, _in_folder(given))
+    if os.path.isdir(path) and not given.is_symlink() and not is_model_folder(given):
+        return _expand(given, "")
     return [Located(given, given.parent)]
 
 
@@ -81,35 +84,49 @@ def _within(folder: Path, files: Iterable[Path]) -> list[Located]:
 
 
 def _expand(root: Path, path: str) -> list[Located]:
-    if not any(sign in path for sign in "*?["):
-        found = root / path
-        if found.is_dir() and not found.is_symlink() and not is_model_folder(found):
-            return _within(root, _in_folder(found))
-        return [Located(found, root)]
     try:
-        matches = sorted(root.glob(path))
-    except (ValueError, NotImplementedError) as error:
+        if not any(sign in path for sign in "*?["):
+            found = root / path
+            if found.is_dir() and not found.is_symlink() and not is_model_folder(found):
+                return _within(root, _in_folder(found))
+            return [Located(found, root)]
+        matches = sorted(match for match in root.glob(path) if not match.is_dir() or is_model_folder(match))
+    except (ValueError, NotImplementedError, RecursionError) as error:
         raise BadInput(f"{path}: {error}", hint="give a path, a glob or a folder") from None
-    files = [match for match in matches if not match.is_dir() or is_model_folder(match)]
-    return _within(root, _without_shards(files))
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}", hint="give a path, a glob or a folder that can be read") from None
+    return _within(root, _without_shards(matches))
 
 
 def _in_folder(folder: Path) -> Iterator[Path]:
-    """List what may be a checkpoint in a folder and below it: hidden files and linked folders are passed by."""
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise BadInput(f"{folder}: {error.strerror}", hint="check the rights of the folder") from None
-    shown = [entry for entry in entries if not entry.name.startswith(".")]
-    folders = [entry for entry in shown if entry.is_dir() and not entry.is_symlink()]
-    files = [entry for entry in shown if entry not in folders]
-    likely = [file for file in files if file.suffix.lower() not in OTHERS or file.name.endswith(INDEX)]
-    yield from _without_shards(likely)
-    for below in folders:
-        if is_model_folder(below):
-            yield below
+    """List what may be a checkpoint in a folder and below it: hidden files and linked folders are passed by.
+
+    A folder below that cannot be listed, or lies too deep, stands for itself: it is refused as what it is.
+    """
+    waiting = [(folder, DEEPEST)]
+    while waiting:
+        place, left = waiting.pop()
+        try:
+            shown = sorted(entry for entry in place.iterdir() if not entry.name.startswith("."))
+            folders = [entry for entry in shown if entry.is_dir() and not entry.is_symlink()]
+            whole = [entry for entry in folders if is_model_folder(entry)]
+        except OSError:
+            if place == folder:
+                raise
+            yield place
+            continue
+        files = [entry for entry in shown if entry not in folders]
+        yield from _without_shards([file for file in files if _may_be_one(file)])
+        yield from whole
+        deeper = [entry for entry in folders if entry not in whole]
+        if left:
+            waiting += [(entry, left - 1) for entry in reversed(deeper)]
         else:
-            yield from _in_folder(below)
+            yield from deeper
+
+
+def _may_be_one(file: Path) -> bool:
+    return file.suffix.lower() not in OTHERS or file.name.endswith(INDEX)
 
 
 def _without_shards(files: Sequence[Path]) -> list[Path]:

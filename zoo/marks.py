@@ -36,7 +36,7 @@ def digest(array: np.ndarray) -> tuple[int, int]:
     """Name the values and the shape of a tensor by 128 bits; the same numbers in a wider kind count as the same."""
     hasher = hashlib.sha256(repr((array.shape, "f" if array.dtype.kind == "f" else array.dtype.str[1:])).encode())
     for block in _plain_blocks(array):
-        hasher.update(memoryview(np.ascontiguousarray(block).view(np.uint8)))
+        hasher.update(np.ascontiguousarray(block).data)
     first, second = np.frombuffer(hasher.digest()[:16], "<u8")
     return int(first), int(second)
 
@@ -64,7 +64,8 @@ def rare(bits: UInt32[np.ndarray, "*shape"]) -> UInt32[np.ndarray, " some"]:
 def distinct(values: UInt[np.ndarray, "*shape"]) -> UInt[np.ndarray, " some"]:
     """Sort numbers and keep each once; much faster than numpy's own for many different ones."""
     order = np.sort(values, axis=None)
-    return order[np.concatenate([np.ones(min(order.size, 1), bool), order[1:] != order[:-1]])]
+    first = np.concatenate([np.ones(min(order.size, 1), bool), order[1:] != order[:-1]])
+    return np.asarray(order[first])
 
 
 def value_marks(bits: Iterable[UInt32[np.ndarray, " _"]]) -> Hashes:
@@ -162,7 +163,7 @@ def _mixed(bits: UInt32[np.ndarray, "*shape"]) -> UInt32[np.ndarray, "*shape"]:
     whole ^= whole >> np.uint32(15)
     whole *= np.uint32(0x846CA68B)
     whole ^= whole >> np.uint32(16)
-    return whole
+    return np.asarray(whole)
 
 
 def _mixed_long(values: Hashes) -> Hashes:
@@ -170,4 +171,4 @@ def _mixed_long(values: Hashes) -> Hashes:
     whole = values + np.uint64(0x9E3779B97F4A7C15)
     whole = (whole ^ (whole >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     whole = (whole ^ (whole >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return whole ^ (whole >> np.uint64(31))
+    return np.asarray(whole ^ (whole >> np.uint64(31)))

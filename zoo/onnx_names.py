@@ -7,7 +7,7 @@ weight belongs to the layer of its bias where that kept its name, else to the pa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import onnx
@@ -58,6 +58,7 @@ class Names:
     def __init__(self, uses: Uses) -> None:
         self._uses = uses
         self._taken: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}
         self.layers: dict[str, str] = {}
         self.weights: dict[str, Weight] = {}
         inner = self._norm_weights()
@@ -104,9 +105,9 @@ class Names:
         layer, weight = self._uses.paths[key(node)], self._uses.origins[values[0]].constant
         if self._taken.setdefault(layer, weight) == weight:
             return layer, "."
-        number = next(n for n in range(2, len(self._taken) + 3) if f"{layer}_{n}" not in self._taken)
-        self._taken[f"{layer}_{number}"] = weight
-        return f"{layer}_{number}", "."
+        name = another(layer, self._taken, self._numbers)
+        self._taken[name] = weight
+        return name, "."
 
     def _is_own(self, value: str) -> bool:
         """Tell a constant of one layer from one that exporters let several share since its numbers are equal."""
@@ -158,15 +159,22 @@ class Names:
 
 def weights_of(names: Names) -> list[Weight]:
     """List all weights, each under a name of its own."""
-    taken: set[str] = set()
+    taken: dict[str, str] = {}
+    numbers: dict[str, int] = {}
     found = []
     for weight in names.weights.values():
-        name, number = weight.name, 2
-        while name in taken:
-            name, number = f"{weight.name}_{number}", number + 1
-        taken.add(name)
+        name = another(weight.name, taken, numbers) if weight.name in taken else weight.name
+        taken[name] = weight.constant
         found.append(replace(weight, name=name))
     return found
+
+
+def another(name: str, taken: Mapping[str, str], numbers: dict[str, int]) -> str:
+    """Number a name that is taken; `numbers` remembers how far that went."""
+    while True:
+        numbers[name] = numbers.get(name, 1) + 1
+        if f"{name}_{numbers[name]}" not in taken:
+            return f"{name}_{numbers[name]}"
 
 
 def _is_filler(name: str, found: Constant) -> bool:

@@ -84,7 +84,7 @@ def _quotient(node: onnx.NodeProto, uses: Uses) -> tuple[str, list[onnx.NodeProt
             if maker is None or maker.op_type != op or (op == "ReduceMean" and not _is_mean(maker, uses)):
                 break
             found.append(maker)
-            inputs = [name for name in maker.input if name and scalar(name, uses) is None]
+            inputs = [name for name in maker.input if name and uses.scalar(name) is None]
             maker = uses.maker.get(inputs[0]) if inputs else None
         else:
             if maker is not None:
@@ -93,12 +93,12 @@ def _quotient(node: onnx.NodeProto, uses: Uses) -> tuple[str, list[onnx.NodeProt
 
 
 def _is_inverse(node: onnx.NodeProto, uses: Uses) -> bool:
-    return bool(node.op_type == "Div" and scalar(node.input[0], uses) == 1.0)
+    return bool(node.op_type == "Div" and uses.scalar(node.input[0]) == 1.0)
 
 
 def _argument(node: onnx.NodeProto, uses: Uses) -> str | None:
     """Give the value that a node squares."""
-    if node.op_type == "Pow" and scalar(node.input[1], uses) == 2.0:
+    if node.op_type == "Pow" and uses.scalar(node.input[1]) == 2.0:
         return str(node.input[0])
     return str(node.input[0]) if node.op_type == "Mul" and node.input[0] == node.input[1] else None
 
@@ -120,7 +120,7 @@ def _closed(function: str, root: str, nodes: list[onnx.NodeProto], uses: Uses) -
     """Make a pattern of nodes, if nobody else uses what is between them."""
     names = {key(node) for node in nodes}
     for name in names - {key(nodes[-1])}:
-        if name in uses.graph.outputs or any(key(taker) not in names for taker in uses.takers.get(name, [])):
+        if name in uses.outputs or any(key(taker) not in names for taker in uses.takers.get(name, [])):
             return None
     return Pattern(function, root, tuple(nodes))
 
@@ -130,9 +130,3 @@ def _vector(node: onnx.NodeProto, value: str, uses: Uses) -> str | None:
     (other,) = [name for name in node.input if name != value] or [""]
     found = uses.constant(other)
     return other if found is not None and np.count_nonzero(np.array(found.shape) != 1) <= 1 else None
-
-
-def scalar(value: str, uses: Uses) -> float | None:
-    """Give the number that a value is, if it is one constant number."""
-    found = uses.constant(value)
-    return float(found.read().reshape(-1)[0]) if found is not None and found.size == 1 else None

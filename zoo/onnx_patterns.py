@@ -10,7 +10,7 @@ import onnx
 from jaxtyping import Float64
 
 from .onnx_graph import attribute
-from .onnx_norms import Pattern, normalisation, scalar
+from .onnx_norms import Pattern, normalisation
 from .onnx_uses import Uses, key
 
 FARTHEST = 8
@@ -119,7 +119,7 @@ class _Activations:
 
     def _roots_of(self, node: onnx.NodeProto) -> tuple[str, ...]:
         """List the values that a node's result is a function of alone, the nearest first."""
-        moving = [value for value in dict.fromkeys(node.input) if value and scalar(value, self._uses) is None]
+        moving = [value for value in dict.fromkeys(node.input) if value and self._uses.scalar(value) is None]
         if not moving or any(self._uses.constant(value) is not None for value in moving):
             return ()
         (first, *rest) = [(value, *self._roots.get(value, ())) for value in moving]
@@ -145,7 +145,7 @@ class _Activations:
         while waiting:
             for value in waiting.pop().input:
                 maker = self._uses.maker.get(value)
-                if value == root or maker is None or scalar(value, self._uses) is not None:
+                if value == root or maker is None or self._uses.scalar(value) is not None:
                     continue
                 if key(maker) not in found:
                     found[key(maker)] = maker
@@ -154,7 +154,7 @@ class _Activations:
                     return None
         for name, node in found.items():
             takers = self._uses.takers.get(name, [])
-            outside = name in self._uses.graph.outputs or any(key(taker) not in found for taker in takers)
+            outside = name in self._uses.outputs or any(key(taker) not in found for taker in takers)
             if node is not last and outside:
                 return None
         return list(self._ordered(found))
@@ -193,7 +193,7 @@ def _named(values: Points | None) -> str | None:
 
 def _compute(node: onnx.NodeProto, uses: Uses, values: dict[str, Points]) -> Points | None:
     """Compute what an elementwise node gives at the points; None where it needs what is not known."""
-    given = [values[value] if value in values else scalar(value, uses) for value in node.input if value]
+    given = [values[value] if value in values else uses.scalar(value) for value in node.input if value]
     if any(value is None for value in given) or not given:
         return None
     numbers = [np.broadcast_to(np.float64(value), _POINTS.shape) for value in given if value is not None]

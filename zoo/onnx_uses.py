@@ -32,9 +32,11 @@ class Uses:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.outputs = frozenset(graph.outputs)
         self.maker = {value: node for node in graph.nodes for value in node.output if value}
         self.takers: dict[str, list[onnx.NodeProto]] = {}
         self.origins = {name: Origin(name, False) for name in graph.constants}
+        self._scalars: dict[str, float] = {}
         self.blocks: dict[str, str] = {}
         self.paths: dict[str, str] = {}
         seen: Counter[str] = Counter()
@@ -54,10 +56,19 @@ class Uses:
         origin = self.origins.get(value)
         return None if origin is None else self.graph.constants[origin.constant]
 
+    def scalar(self, value: str) -> float | None:
+        """Give the number that a value is, if it is one constant number."""
+        origin, found = self.origins.get(value), self.constant(value)
+        if origin is None or found is None or found.size != 1:
+            return None
+        if origin.constant not in self._scalars:
+            self._scalars[origin.constant] = float(found.read().reshape(-1)[0])
+        return self._scalars[origin.constant]
+
     def only_taker(self, value: str) -> onnx.NodeProto | None:
         """Give the node that takes a value, if it is the only one and the value is no output of the graph."""
         takers = self.takers.get(value, [])
-        return takers[0] if len(takers) == 1 and value not in self.graph.outputs else None
+        return takers[0] if len(takers) == 1 and value not in self.outputs else None
 
     def is_linear(self, node: onnx.NodeProto) -> bool:
         """Tell a product of something computed with constant weights of two axes."""

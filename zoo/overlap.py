@@ -70,7 +70,7 @@ def agreement_of(
 
 def described(side: Side, number: int, array: np.ndarray, axis: Axis) -> Float32[np.ndarray, "units numbers"]:
     """Lay out the units along an axis of a tensor, with their biases and what leads to the outputs beside it."""
-    whole = table(array, axis=axis.axis, fold=axis.fold, most_units=COMPARED_UNITS, most_numbers=COMPARED_NUMBERS)
+    whole = layout(array, axis)
     if axis.axis or len(whole) * axis.fold < len(array):
         return whole
     beside = [np.asarray(side.tensor(other), np.float64) for other in companions(side.marks, number)]
@@ -78,6 +78,11 @@ def described(side: Side, number: int, array: np.ndarray, axis: Axis) -> Float32
     extras = [np.where(np.isfinite(extra), extra, 0).reshape(-1, len(whole)).T for extra in columns]
     scaled = [extra / max(float(np.abs(extra).max(initial=0)), 1e-300) for extra in extras]
     return np.concatenate([whole, *scaled], axis=1, dtype=np.float32)
+
+
+def layout(array: np.ndarray, axis: Axis) -> Float32[np.ndarray, "units numbers"]:
+    """Lay out the units along an axis of a tensor."""
+    return table(array, axis=axis.axis, fold=axis.fold, most_units=COMPARED_UNITS, most_numbers=COMPARED_NUMBERS)
 
 
 def _largest(flat: Shaped[np.ndarray, " numbers"]) -> float:

@@ -19,6 +19,8 @@ TUNED = 0.8
 """Mean cosine from which weights are called fine-tuned rather than trained apart from one initialisation."""
 PRUNED = 0.15
 """By this much must the share of zeros differ for networks to be called pruned where other weights moved, too."""
+SHARED, APART = 0.3, 0.1
+"""Cosines from which one layer is called shared, and up to which another is called not shared."""
 LARGE = 0.2
 """Share of a network from which one tensor that is equal in another one shows kinship."""
 _HEAD = 1 << 18
@@ -131,21 +133,24 @@ def _agreeing(compared: Sequence[Tensors], chance: float) -> Resemblance | None:
     if combined([min(value, 0.0) for value in best]) > chance:
         return None
     name, (_, agreement) = min(shown.items(), key=lambda item: item[1][1].chance)
+    relation, evidence = _relation(compared)
+    units = f"{agreement.hits} of {agreement.units} units of {_short(name)}"
+    cosine = max(_cosine(compared), 0.0)
+    return Resemblance(relation, cosine, f"{evidence}; {units} are nearest to the one of equal number (by chance, 1)")
+
+
+def _relation(compared: Sequence[Tensors]) -> tuple[str, str]:
+    """Name the relation of networks that agree by number, and word how alike their tensors are."""
     cosine, cosines = _cosine(compared), {item.name: item.overlap.cosine for item in compared}
-    evidence = f"cosine {cosine:.3f} over {_weights(len(compared))}"
-    zeros = _zeros(compared)
+    evidence, zeros = f"cosine {cosine:.3f} over {_weights(len(compared))}", _zeros(compared)
     if abs(zeros[0] - zeros[1]) >= PRUNED:
-        relation, evidence = "pruned", f"{max(zeros):.0%} of the weights are zero in one; {evidence}"
-    elif cosine >= TUNED:
-        relation = "fine-tuned"
-    elif len(cosines) > 1 and max(cosines.values()) >= 0.3 and min(cosines.values()) < 0.1:
-        relation = "shared-layers"
-        most, least = max(cosines, key=cosines.__getitem__), min(cosines, key=cosines.__getitem__)
-        evidence = f"{_short(most)} cosine {cosines[most]:.2f}, {_short(least)} {cosines[least]:.2f}"
-    else:
-        relation = "shared-initialisation"
-    evidence += f"; {agreement.hits} of {agreement.units} units of {_short(name)} are nearest to the one of equal number (by chance, 1)"
-    return Resemblance(relation, max(cosine, 0.0), evidence)
+        return "pruned", f"{max(zeros):.0%} of the weights are zero in one; {evidence}"
+    if cosine >= TUNED:
+        return "fine-tuned", evidence
+    most, least = max(cosines, key=cosines.__getitem__), min(cosines, key=cosines.__getitem__)
+    if cosines[most] < SHARED or cosines[least] > APART:
+        return "shared-initialisation", evidence
+    return "shared-layers", f"{_short(most)} cosine {cosines[most]:.2f}, {_short(least)} {cosines[least]:.2f}"
 
 
 def _with_equal_values(left: Side, right: Side) -> Resemblance | None:

@@ -7,6 +7,7 @@ however alike they have become. All that is said here of lineage rests on this.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -59,11 +60,11 @@ def centred(units: Float32[np.ndarray, "units numbers"]) -> Float32[np.ndarray, 
     """
     if units.shape[1] == 1:
         whole = units / (np.abs(units) + max(float(np.median(np.abs(units))), 1e-12))
-        return whole - whole.mean(axis=0)
+        return np.asarray(whole - whole.mean(axis=0))
     whole = units - units.mean(axis=1, keepdims=True) if units.shape[1] >= FEWEST else units
     lengths = np.sqrt(np.einsum("ij,ij->i", whole, whole))[:, None]
     whole = np.divide(whole, lengths, out=np.zeros_like(whole), where=lengths > 1e-12)
-    return whole - whole.mean(axis=0)
+    return np.asarray(whole - whole.mean(axis=0))
 
 
 def spread(units: Float32[np.ndarray, "units numbers"]) -> float:
@@ -105,24 +106,29 @@ def projected(units: Float32[np.ndarray, "units numbers"], most: int) -> Float32
     numbers = units.shape[1]
     if numbers <= most:
         return units
-    return units @ (signs(numbers * most, _KEY ^ numbers).reshape(numbers, most) / np.float32(np.sqrt(most)))
+    return np.asarray(units @ _onto(numbers, most))
+
+
+@lru_cache(maxsize=16)
+def _onto(numbers: int, most: int) -> Float32[np.ndarray, "numbers kept"]:
+    return np.asarray(signs(numbers * most, _KEY ^ numbers).reshape(numbers, most) / np.float32(np.sqrt(most)))
 
 
 def _gram(units: Float32[np.ndarray, "units numbers"]) -> Float32[np.ndarray, "some some"]:
     if len(units) <= _PROBES:
-        return units @ units.T
+        return np.asarray(units @ units.T)
     few = projected(units, _PROBES)
-    return few.T @ few
+    return np.asarray(few.T @ few)
 
 
 def _blocks(count: int, fold: int, most: int) -> Int[np.ndarray, " kept"]:
     units = even(count // fold, most)
-    return (np.arange(fold)[:, None] * (count // fold) + units).ravel()
+    return np.asarray((np.arange(fold)[:, None] * (count // fold) + units).ravel())
 
 
 def _spans(count: int, fold: int, most: int) -> Int[np.ndarray, " kept"]:
     units = even(count // fold, most)
-    return (units[:, None] * fold + np.arange(fold)).ravel()
+    return np.asarray((units[:, None] * fold + np.arange(fold)).ravel())
 
 
 def _finite(array: np.ndarray) -> Float32[np.ndarray, "*shape"]:
@@ -147,4 +153,4 @@ def _same_unit(
     fewer, more = sorted((outputs, inputs))
     if fewer < FEWEST or more % fewer:
         return np.zeros((len(rows), len(columns)), bool)
-    return (rows % fewer)[:, None] == (columns % fewer)[None, :]
+    return np.asarray((rows % fewer)[:, None] == (columns % fewer)[None, :])

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32, Int
 
-from .chance import combined, order_chance
-from .overlap import described
+from .chance import agreement, combined, order_chance
+from .overlap import described, layout
 from .pairing import Axis, Side, hidden_axes, plain_layers
 from .resemblance import Resemblance
 from .units import centred, is_ordered
 
 MOST_COMPARED = 8
 _OUTPUTS = Axis(0, 1, "")
+_CLEAR = -5.0
+
+Units = Float32[np.ndarray, "units numbers"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Order:
-    """Units of a narrow layer beside those of a wide one: the nearest of each, and how far these are in order.
+    """Units of a narrow layer beside those of a wide one: the one that each stands for, and how many fit.
 
-    `chance` is the logarithm of a bound on the probability of so long an order by chance.
+    Either the nearest, of which so many are in order, or, if `first`, those of equal number, of which so many are
+    the nearest among as many. `chance` is the logarithm of a bound on the probability of as much by chance.
     """
 
     name: str
     nearest: Int[np.ndarray, " units"]
-    rising: int
+    fitting: int
+    first: bool
     similarity: float
     chance: float
 
@@ -54,11 +59,13 @@ def _judged(orders: Sequence[_Order], found: float, chance: float) -> Resemblanc
     if not orders or found > chance:
         return None
     best = min(orders, key=lambda order: order.chance)
-    first = int((best.nearest == np.arange(len(best.nearest))).sum())
-    relation = "shared-initialisation" if 2 * first >= best.rising else "pruned"
-    similarity = float(np.mean([order.similarity for order in orders]))
-    which = f"{best.rising} of {len(best.nearest)} units of {best.name[:60]} resemble units of the wider network"
-    return Resemblance(relation, similarity, f"{which} in the same order, mean cosine {best.similarity:.3f}")
+    relation = "shared-initialisation" if best.first else "pruned"
+    similarity = float(np.mean([order.similarity for order in orders if order is best or order.chance < _CLEAR]))
+    evidence = (
+        f"{best.fitting} of {len(best.nearest)} units of {best.name[:60]} are nearest to those of the wider network"
+    )
+    how = "of equal number" if best.first else "in the same order"
+    return Resemblance(relation, similarity, f"{evidence} {how}, mean cosine {best.similarity:.3f}")
 
 
 def _along(wide: Side, narrow: Side, chains: tuple[Sequence[int], Sequence[int]]) -> list[_Order]:
@@ -79,15 +86,29 @@ def _order(wide: Side, first: int, array: np.ndarray, narrow: Side, second: int)
     other = narrow.tensor(second)
     if array.shape[1:] != other.shape[1:] or len(array) < len(other):
         return None
-    tables = described(wide, first, array, _OUTPUTS), described(narrow, second, other, _OUTPUTS)
-    if tables[0].shape[1] != tables[1].shape[1] or any(is_ordered(centred(units)) for units in tables):
+    # Once with biases and what follows beside the weights: a pruned network has kept them, but one that was only
+    # begun from the same random numbers has others.
+    whole = described(wide, first, array, _OUTPUTS), described(narrow, second, other, _OUTPUTS)
+    bare = layout(array, _OUTPUTS), layout(other, _OUTPUTS)
+    if any(is_ordered(centred(units)) for units in bare):
         return None
-    scale = np.sqrt(np.square(tables[0]).mean(axis=0)) + 1e-12
-    products = _directions(tables[1] / scale) @ _directions(tables[0] / scale).T
+    name = narrow.marks.names[second]
+    orders = [_nearest(*tables, name) for tables in (bare, whole) if tables[0].shape[1] == tables[1].shape[1]]
+    best = min(orders, key=lambda order: order.chance)
+    return replace(best, chance=min(best.chance + float(np.log(2 * len(orders))), 0.0))
+
+
+def _nearest(wide: Units, narrow: Units, name: str) -> _Order:
+    scale = np.sqrt(np.square(wide).mean(axis=0)) + np.float32(1e-12)
+    products = _directions(narrow / scale) @ _directions(wide / scale).T
     nearest = products.argmax(axis=1)
     rising, chance = order_chance(nearest)
-    similarity = float(np.clip(products.max(axis=1).mean(), 0, 1))
-    return _Order(narrow.marks.names[second], nearest, rising, similarity, chance)
+    found = _Order(name, nearest, rising, False, float(np.clip(products.max(axis=1).mean(), 0, 1)), chance)
+    first = agreement(wide[: len(narrow)], narrow)
+    if first.chance > chance:
+        return found
+    similarity = float(np.clip(np.diagonal(products).mean(), 0, 1))
+    return _Order(name, np.arange(len(narrow)), first.hits, True, similarity, first.chance)
 
 
 def _units(side: Side) -> int:
@@ -112,6 +133,6 @@ def _hidden(side: Side) -> Iterator[int]:
             yield number
 
 
-def _directions(units: Float32[np.ndarray, "units numbers"]) -> Float32[np.ndarray, "units numbers"]:
+def _directions(units: Units) -> Units:
     lengths = np.sqrt(np.square(units).sum(axis=1, keepdims=True))
-    return np.divide(units, lengths, out=np.zeros_like(units), where=lengths > 0)
+    return np.asarray(np.divide(units, lengths, out=np.zeros_like(units), where=lengths > 0))

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from .errors import Refused
 
 LARGEST_GRAPH = 64 << 20
-MOST_FIELDS = 500_000
+MOST_FIELDS = 400_000
 GRAPH, INITIALIZER = 7, 5
 FLOATS, RAW, DOUBLES = 4, 9, 10
 """Fields of a tensor that hold its numbers as they lie in memory."""
