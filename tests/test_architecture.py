@@ -175,7 +175,7 @@ def test_what_is_no_mlp_is_refused(case: str) -> None:
     with pytest.raises(Refused, match=match) as caught:
         build(checkpoint(tensors), activation="tanh")
     assert caught.value.code == "no-architecture"
-    assert 'architecture = "python:module:factory"' in caught.value.hint
+    assert '"python:module:factory"' in caught.value.hint
 
 
 def test_another_input_size_is_said_in_numbers() -> None:

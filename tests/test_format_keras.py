@@ -1,4 +1,5 @@
 import json
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -278,6 +279,18 @@ def test_an_archive_without_weights_is_refused(tmp_path: Path) -> None:
 def test_a_description_that_is_too_large_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"config\.json of 5,000,000 bytes"):
         read_keras(archive(tmp_path, b" " * 5_000_000, zipfile.ZIP_DEFLATED), {})
+
+
+def test_numbers_beyond_the_end_of_the_file_are_refused(tmp_path: Path) -> None:
+    """The file was cut, and where it says how long it is that was changed to fit."""
+    read(tmp_path, lambda file: file.create_dataset("w", data=numbers(100, 100)))
+    path = tmp_path / "a.weights.h5"
+    content = bytearray(path.read_bytes()[:-100])
+    assert content[8] == 0  # the first layout of this header
+    content[40:48] = struct.pack("<Q", len(content))
+    path.write_bytes(content)
+    with pytest.raises(Refused, match="is cut short"):
+        read_keras(path, {})
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.9])

@@ -43,7 +43,7 @@ from consilience.zoo.store import Store
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 
 SECONDS = float(os.environ.get("CONSILIENCE_FUZZ_SECONDS", "0"))
-EXAMPLES = 150
+EXAMPLES = 100
 TARGETS: list[str] = []
 LARGEST = 256 << 20
 """What a file of some kilobytes may unpack to; see ALWAYS in format_npz."""

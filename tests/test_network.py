@@ -365,3 +365,26 @@ def test_places_of_rows_are_samples_in_any_batch() -> None:
 
 def around_rows(module: nn.Module, width: int) -> Network:
     return Network("m", "d", "m", module, trace(module, torch.randn(2, width)).layers, (width,))
+
+
+def test_twins_forget_what_was_computed_from_the_weights() -> None:
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor, self.kept = nn.Parameter(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])), None
+            self.first = nn.Linear(3, 6)
+
+        def train(self, mode: bool = True) -> nn.Module:
+            self.kept = None if mode else self.kept
+            return super().train(mode)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            self.kept = self.factor * 2 if self.kept is None else self.kept
+            return self.first(inputs) * self.kept
+
+    network = around(Keeps())
+    predict(network, ROWS)
+    twin = untrained_twin(network, seed=3)
+    predict(twin, ROWS)
+    assert not torch.equal(twin.module.factor, network.module.factor)
+    assert torch.equal(twin.module.kept, 2 * twin.module.factor)

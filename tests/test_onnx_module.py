@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn import functional
 
+from consilience.zoo import onnx_module
 from consilience.zoo.blueprint import Blueprint
 from consilience.zoo.checkpoint import read_checkpoint
 from consilience.zoo.errors import Refused
@@ -329,6 +330,27 @@ def test_a_graph_that_grows_without_end_is_refused(graph, op: str) -> None:
     with pytest.raises(Refused) as caught:
         build(graph(("rows", 3), nodes, {"large": large, "shape": np.array([1, 1, -1])}))
     assert caught.value.code in ("memory", "forward", "timed-out")
+
+
+def test_an_output_that_is_text_is_refused(graph) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "0.weight"], ["a"]),
+        helper.make_node("Cast", ["a"], ["y"], to=TensorProto.STRING),
+    ]
+    with pytest.raises(Refused, match="no tensor of numbers"):
+        build(graph(("rows", 3), nodes))
+
+
+def test_what_a_child_says_of_its_numbers_is_not_believed(graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Liar:
+        def call(self, job: str, preload, limits, *, place: str, **arguments: object) -> object:
+            (Path(place) / "0.out").write_bytes(bytes(8))
+            return [{"file": "0.out", "kind": "f4", "shape": [1 << 40]}]
+
+    found = build(graph(("rows", 3)))
+    monkeypatch.setattr(onnx_module, "_sandbox", Liar)
+    with pytest.raises(Refused, match="not what they are said to be"):
+        found(torch.zeros(2, 3))
 
 
 def test_only_graphs_are_built(tmp_path: Path) -> None:

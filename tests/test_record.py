@@ -226,3 +226,39 @@ def test_watching_leaves_no_trace() -> None:
     with pytest.raises(Refused):
         trace(module, torch.ones(2, 7))
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+
+
+class Keeps(nn.Module):
+    """A module that computes something from its weights once, and keeps it until it is trained again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+        self.shift = nn.Parameter(torch.randn(4))
+        self.kept: torch.Tensor | None = None
+
+    def train(self, mode: bool = True) -> Keeps:
+        self.kept = None if mode else self.kept
+        return super().train(mode)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if self.kept is None:
+            self.kept = torch.sin(self.shift) * 3
+        return self.last(torch.relu(self.first(inputs) + self.kept))
+
+
+def test_what_is_computed_once_is_no_other_way_of_computing() -> None:
+    module = Keeps().eval()
+    plan = trace(module, ROWS)
+    found, _ = capture(module, ROWS, plan=plan)
+    assert [layer.name for layer in plan.layers] == ["first", "last"]
+    assert found["first"].pre.shape == (6, 4)
+
+
+def test_a_trace_estimates_what_its_steps_need() -> None:
+    plan = trace(Convolutions().eval(), torch.randn(4, 99))
+    maps = 5 * 9 * 11 * 4
+    assert 4 * maps <= plan.live <= 8 * maps
+    assert 5 * maps <= plan.whole <= 12 * maps
+    twice = trace(Convolutions().eval(), torch.randn(8, 99))
+    assert (twice.live, twice.whole) == (plan.live, plan.whole)

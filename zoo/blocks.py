@@ -57,8 +57,8 @@ def _cores(nodes: Sequence[Node]) -> list[int]:
     weights: set[int] = set()
     found = []
     for index, node in enumerate(nodes):
-        carried = node.function in _WEIGHED or _mixes(nodes, node)
-        if node.function == "softmax" or (carried and weights & set(node.sources[:1])):
+        given = node.sources if node.function in _WEIGHED else node.sources[:1] if _mixes(nodes, node) else ()
+        if node.function == "softmax" or weights & set(given):
             weights.add(index)
         elif node.function in CORES or (node.function in _PRODUCTS and _weighs(node, weights)):
             found.append(index)
@@ -123,7 +123,7 @@ def streams(nodes: Sequence[Node], ancestors: Sequence[int]) -> dict[int, tuple[
     term is. Only streams of vectors for the places of a row count.
     """
     found: dict[int, tuple[int, int]] = {}
-    layers = sum(1 << index for index, node in enumerate(nodes) if weighted(node))
+    layers = [index for index, node in enumerate(nodes) if weighted(node)]
     for index, node in enumerate(nodes):
         terms = [source for source in node.sources[:2] if source >= 0]
         if node.function != "add" or len(terms) < 2 or not _of_tokens(node):
@@ -140,9 +140,9 @@ def _of_tokens(node: Node) -> bool:
     return len(node.shape) > 2 and node.layout is not None and has(node.layout[-1], "unit")
 
 
-def _grew(root: int, added: int, ancestors: Sequence[int], layers: int) -> bool:
+def _grew(root: int, added: int, ancestors: Sequence[int], layers: Sequence[int]) -> bool:
     """Tell whether a value was computed from another through weights."""
-    return bool(ancestors[added] >> root & 1) and bool(ancestors[added] & layers & ~ancestors[root])
+    return any(ancestors[added] >> at & 1 and ancestors[at] >> root & 1 for at in layers if at != root)
 
 
 def writes(run: Run) -> set[int]:

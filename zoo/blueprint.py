@@ -10,7 +10,7 @@ from pathlib import Path
 from .checkpoint import Checkpoint
 from .errors import Refused
 
-NAME_IT = 'name it in zoo.toml: architecture = "python:module:factory"'
+NAME_IT = 'name it in zoo.toml: architecture = "timm:NAME", "torchvision:NAME" or "python:module:factory"'
 
 
 @dataclass(frozen=True, slots=True, eq=False)

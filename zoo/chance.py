@@ -6,6 +6,7 @@ hold for every pair of weight tensors, whatever their distribution, so also for 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ def order_chance(matches: Int[np.ndarray, " units"]) -> tuple[int, float]:
     """
     tails: list[int] = []
     for match in matches.tolist():
-        place = int(np.searchsorted(tails, match))
+        place = bisect_left(tails, match)
         tails[place : place + 1] = [match]
     count, longest = len(matches), len(tails)
     log = gammaln(count + 1) - 2 * gammaln(longest + 1) - gammaln(count - longest + 1)

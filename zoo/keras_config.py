@@ -8,7 +8,6 @@ from typing import Any
 MOST_NAMED = 20
 _OWN = frozenset({"keras", "keras_core", "tf_keras", "tensorflow", "builtins"})
 _HARMLESS = frozenset({"", "None", "__tuple__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__typespec__"})
-_DENSE = frozenset({"Dense", "InputLayer", "Input", "Flatten", "Dropout", "Activation", "ReLU", "Normalization"})
 
 
 def code_in(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ as kinship that the tensors themselves do not show (see resemblance).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -101,7 +102,10 @@ class _Forest:
 
 
 def _compare(left: Side, right: Side, *, chance: float) -> Resemblance | None:
-    return resemblance(left, right, chance=chance) or narrowed(left, right, chance=chance) or reordered(left, right)
+    shapes = [Counter(side.marks.shapes) for side in (left, right)]
+    return resemblance(left, right, chance=chance) or (
+        reordered(left, right) if shapes[0] == shapes[1] else narrowed(left, right, chance=chance)
+    )
 
 
 def _same_values(fingerprints: Sequence[Fingerprint]) -> Iterator[Kinship]:
@@ -112,9 +116,13 @@ def _same_values(fingerprints: Sequence[Fingerprint]) -> Iterator[Kinship]:
         known = next(((kind, seen[kind, key]) for kind, key in keys if key and (kind, key) in seen), None)
         if known is not None:
             (relation, evidence), left = known
-            yield Kinship(left, right, relation, 1.0, evidence.format(len(marks.names)))
+            yield Kinship(left, right, relation, 1.0, evidence.format(_counted(len(marks.names))))
         for kind, key in keys:
             seen.setdefault((kind, key), right)
+
+
+def _counted(tensors: int) -> str:
+    return f"all {tensors} tensors" if tensors > 1 else "its only tensor"
 
 
 def _names_and_digests(marks: Fingerprint) -> Hashable:
@@ -137,7 +145,7 @@ def _with_axes(marks: Fingerprint) -> list[int]:
 
 
 _KEYS: dict[tuple[str, str], Callable[[Fingerprint], Hashable]] = {
-    ("copy", "all {} tensors equal"): _names_and_digests,
-    ("renamed", "all {} tensors equal, under other names"): _digests,
-    ("permuted", "all {} tensors equal after sorting, signs aside"): _sorted_values,
+    ("copy", "{} equal"): _names_and_digests,
+    ("renamed", "{} equal, under other names"): _digests,
+    ("permuted", "{} equal after sorting, signs aside"): _sorted_values,
 }

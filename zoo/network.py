@@ -132,6 +132,7 @@ def untrained_twin(network: Network, *, seed: int) -> Network:
         module = copy.deepcopy(network.module)
         for part in module.modules():
             _forget(part)
+        module.train()  # which makes modules forget also what they keep computed from their weights
     name = f"{network.name} (untrained {seed})"
     return replace(network, name=name, digest=digest, lineage=name, module=module.eval().requires_grad_(False))
 

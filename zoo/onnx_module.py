@@ -30,6 +30,8 @@ _SECONDS_AT_ONCE, _BYTES_AT_ONCE, _MOST_AT_ONCE = 10.0, 1 << 30, 8192
 _LARGEST_RESULT = 64 << 30
 _LONGEST_TRIAL, _BYTES_A_SECOND = 8.0, 5e6
 """A small graph that is slow is none that anybody trained; a large one may take its time."""
+_PATIENCE = {"follow": 10.0, "run": 60.0}
+"""Seconds for what comes on top of what was measured: what was run before may wait for a machine under load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class OnnxModule(nn.Module):
         given = {"file": f"{place}/rows.in", "kind": manner.kind, "shape": list(array.shape)}
         size = (self._folder.path / WEIGHTS).stat().st_size
         limits = Limits(
-            seconds=60 + 20 * manner.seconds * len(rows) + size / _BYTES_A_SECOND,
+            seconds=_PATIENCE[job] + 20 * manner.seconds * len(rows) + size / _BYTES_A_SECOND,
             memory=(3 << 30) + 4 * size + int(4 * len(rows) * manner.bytes),
             file=_LARGEST_RESULT,
         )

@@ -15,7 +15,7 @@ from .onnx_uses import Uses, key
 
 FARTHEST = 8
 """How many values back what an activation is a function of is sought."""
-MOST_PARTS = 24
+MOST_PARTS, MOST_TRIED = 24, 5_000
 _TOLERANCE = 1e-5
 _POINTS = np.array([*np.linspace(-4.3, 4.1, 29), -12.0, -0.01, 0.02, 11.0])
 Points = Float64[np.ndarray, " points"]
@@ -83,6 +83,8 @@ _TWO: dict[str, Callable[[Points, Points], Points]] = {
 }
 _OWN = frozenset({"HardSigmoid", "HardSwish", "Clip", "Elu", "Selu", "LeakyRelu", "Mish", "Gelu"})
 """Elementwise operators with settings of their own."""
+_BENT = frozenset({*_ONE, *_OWN, "Min", "Max"}) - {"Neg", "Reciprocal", "Identity", "Cast"}
+"""Operators one of which there is in every activation."""
 
 
 def patterns(uses: Uses) -> dict[str, Pattern]:
@@ -108,14 +110,21 @@ def activation_of(node: onnx.NodeProto, uses: Uses) -> str | None:
 
 
 class _Activations:
-    """Nodes that work element by element on one value and on single numbers, however many there are of them."""
+    """Nodes that work element by element on one value and on single numbers, however many there are of them.
+
+    `_straight` counts, for what such nodes give, the nodes since the last one that bends.
+    """
 
     def __init__(self, uses: Uses) -> None:
         self._uses = uses
+        self._tried = 0
         self._roots: dict[str, tuple[str, ...]] = {}
+        self._straight: dict[str, int] = {}
         for node in uses.graph.nodes:
             if _is_elementwise(node):
                 self._roots[node.output[0]] = self._roots_of(node)
+                before = [self._straight.get(value, FARTHEST) for value in node.input if value]
+                self._straight[node.output[0]] = 0 if node.op_type in _BENT else 1 + min(before, default=FARTHEST)
 
     def _roots_of(self, node: onnx.NodeProto) -> tuple[str, ...]:
         """List the values that a node's result is a function of alone, the nearest first."""
@@ -129,9 +138,12 @@ class _Activations:
         """Find an activation whose last node this is: of all ways to read it, the one of the fewest nodes."""
         if node.op_type not in _TWO and node.op_type not in ("Clip", "Neg", "Log"):
             return None
+        if self._straight.get(node.output[0], 0) >= FARTHEST or self._tried > MOST_TRIED:
+            return None
         for root in self._roots.get(node.output[0], ()):
+            self._tried += 1
             inner = self._between(root, node)
-            if inner is None or len(inner) < 2:
+            if inner is None or not any(part.op_type in _BENT for part in inner) or len(inner) < 2:
                 continue
             with np.errstate(all="ignore"):
                 name = self._name(root, inner)

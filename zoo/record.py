@@ -6,6 +6,7 @@ Layers are found by running the module, not by reading its code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,7 +121,13 @@ def _records(plan: Trace, taken: Mapping[Reading, np.ndarray]) -> dict[str, Laye
 
 
 def _run(module: nn.Module, rows: torch.Tensor) -> tuple[Recorder, torch.Tensor]:
-    """Run a module; where the rules do not tell what the axes of a layer count, once more with one more row."""
+    """Run a module; where the rules do not tell what the axes of a layer count, once more with one more row.
+
+    It runs once before, since some modules keep what they have computed once from their weights.
+    """
+    if not isinstance(module, Followed):
+        with torch.no_grad(), suppress(Exception):  # which the next run tells
+            module(rows)
     recorder, output = _once(module, rows, {})
     if not any(lost(node, len(rows)) for node in recorder.nodes):
         return recorder, output

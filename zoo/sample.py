@@ -119,7 +119,7 @@ def _how(
     if image is not None or is_grid(roots, sides):
         grid = min(LARGEST_GRID, *(image[1:] if image else sides))
         return ("token",), (grid, grid), ()
-    if len(roots) == 2 and not {"x", "y", "z"} & set(labels):
+    if len(roots) == 2 and not {"x", "y", "z", "step"} & set(labels):
         first = min(LARGEST_GRID, sides[0])
         second = min(MOST_POSITIONS // first, sides[1])
         return ("node", "neighbour"), (), (min(MOST_POSITIONS // second, sides[0]), second)
