@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -21,6 +21,8 @@ from .stage_probe import Observed, probe
 from .study import Study
 
 VERSION = "align-2"
+MOST_UNITS = 16_384
+"""Units of one layer that are matched with those of others."""
 MATCH_COLUMNS = ("left_network", "left_unit", "right_network", "right_unit", "r", "p", "q")
 
 
@@ -99,12 +101,24 @@ def align(study: Study) -> Aligned:
     return aligned
 
 
+def _within_reach(levels: Sequence[Level], observed: Sequence[Observed]) -> Iterator[Level]:
+    """Leave out layers of so many units that matrices of unit by unit do not fit: maps as outputs, one unit a pixel."""
+    for level in levels:
+        kept = tuple(
+            (network, place)
+            for network, place in level.layers
+            if observed[network].network.layers[place].units <= MOST_UNITS
+        )
+        if len(kept) > 1 or kept == level.layers:
+            yield replace(level, layers=kept)
+
+
 def _work(study: Study, observed: Sequence[Observed], key: str) -> dict[str, np.ndarray]:
     layers = [
         [RecordedLayer(at.role, at.kind, at.axes, at.positions, seen.pre(at)) for at in seen.network.layers]
         for seen in observed
     ]
-    levels = correspond(layers)
+    levels = tuple(_within_reach(correspond(layers), observed))
     aligned = Aligned(tuple(observed), levels, key)
     twins = Twins(study, aligned)
     plain = [(at.name, at.role, at.kind, at.axes, at.positions, at.layers) for at in levels]

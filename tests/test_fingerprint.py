@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import tracemalloc
 import zipfile
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,7 @@ def draw(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def mlp(*widths: int, seed: int = 0) -> dict[str, np.ndarray]:
-    pairs = list(enumerate(zip(widths, widths[1:], strict=False)))
+    pairs = list(enumerate(pairwise(widths)))
     weights = {f"{2 * place}.weight": draw(outputs, inputs, seed=seed) for place, (inputs, outputs) in pairs}
     return weights | {f"{2 * place}.bias": draw(outputs, seed=seed) for place, (_, outputs) in pairs}
 
@@ -127,7 +129,6 @@ def test_permuted_and_turned_units_keep_what_has_no_order() -> None:
     left, right = fingerprint({"a": array}), fingerprint({"a": turned})
     assert np.array_equal(left.unordered, right.unordered)
     assert np.array_equal(left.values, right.values)
-    assert np.array_equal(left.directions[:0], right.directions[:0])
 
 
 class Counted(dict[str, np.ndarray]):
@@ -145,11 +146,11 @@ class Counted(dict[str, np.ndarray]):
 def test_every_tensor_is_read_once_and_one_is_held_at_a_time() -> None:
     tensors = Counted({"a": 8192, "b": 8192, "c": 8192})
     tracemalloc.start()
-    fingerprint(tensors)
+    inspect.unwrap(fingerprint)(tensors)  # checking its arguments' types would read some of them
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert tensors.read == ["a", "b", "c"]
-    assert peak < 2.5 * 1024 * 8192 * 4  # the one that is read while the last name is still bound, and work space
+    assert peak < 2 * 1024 * 8192 * 4
 
 
 def test_it_stays_small(tmp_path: Path) -> None:

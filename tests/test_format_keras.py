@@ -1,5 +1,4 @@
 import json
-import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -281,23 +280,11 @@ def test_a_description_that_is_too_large_is_refused(tmp_path: Path) -> None:
         read_keras(archive(tmp_path, b" " * 5_000_000, zipfile.ZIP_DEFLATED), {})
 
 
-def test_numbers_beyond_the_end_of_the_file_are_refused(tmp_path: Path) -> None:
-    """The file was cut, and where it says how long it is that was changed to fit."""
-    read(tmp_path, lambda file: file.create_dataset("w", data=numbers(100, 100)))
-    path = tmp_path / "a.weights.h5"
-    content = bytearray(path.read_bytes()[:-100])
-    assert content[8] == 0  # the first layout of this header
-    content[40:48] = struct.pack("<Q", len(content))
-    path.write_bytes(content)
-    with pytest.raises(Refused, match="is cut short"):
-        read_keras(path, {})
-
-
 @pytest.mark.parametrize("kept", [0.3, 0.9])
 def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, kept: float) -> None:
     read(tmp_path, layer("layers/dense", numbers(200, 200)))
     path = tmp_path / "a.weights.h5"
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
-    with pytest.raises(Refused, match=r"cannot be read as HDF5|cut short"):
+    with pytest.raises(Refused, match="cannot be read as HDF5"):
         read_keras(path, {})

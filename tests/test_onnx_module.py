@@ -203,6 +203,19 @@ def test_every_argument_of_a_step_is_the_result_of_another(tmp_path: Path) -> No
     assert {step.module for step in steps if step.function == "linear"} >= {"blocks.0.attn.qkv", "blocks.1.fc2", "head"}
 
 
+class Rolled(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.roll(images, (-1, 2), (2, 3)) * 2
+
+
+def test_an_image_that_is_rolled_is_told_as_rolled(tmp_path: Path) -> None:
+    """Exporters write out the two cuts and the joint."""
+    rows = torch.randn(2, 3, 8, 8)
+    export(nn.Sequential(nn.Conv2d(3, 4, 1), Rolled()), rows, tmp_path / "a.onnx")
+    steps, _ = build(tmp_path / "a.onnx").follow(rows)
+    assert [step.sources[1:] for step in steps if step.function == "roll"] == [((-1,), (2,)), ((-6,), (3,))]
+
+
 def test_a_network_runs_by_batches_on_the_probe(tmp_path: Path) -> None:
     module, _ = exported("mlp", tmp_path / "a.onnx", open_rows=True)
     found = build(tmp_path / "a.onnx")

@@ -202,3 +202,12 @@ def test_new_features_do_not_keep_old_equations(tiny: Path) -> None:
     assert consilience.equations(study) == ()
     again = consilience.run(tiny)
     assert next(record.id for record in consilience.equations(again)) == "E1"
+
+
+def test_layers_of_too_many_units_are_left_out_of_matching(tiny, monkeypatch):
+    from consilience.analysis import stage_align
+
+    monkeypatch.setattr(stage_align, "MOST_UNITS", 5)
+    aligned = stage_align.align(open_study(tiny))
+    assert [level.role for level in aligned.levels] == ["output"]
+    assert len(aligned.levels[0].layers) == 4

@@ -109,9 +109,10 @@ def _projections(run: Run, core: int) -> set[int]:
             if source < 0 or source in seen or source in run.stream or run.nodes[source].function in _STOPS:
                 continue
             seen.add(source)
-            if weighted(run.nodes[source]):
+            node = run.nodes[source]
+            if weighted(node) and node.function == "linear":
                 found.add(source)
-            if not weighted(run.nodes[source]) or _mixes(run.nodes, run.nodes[source]):
+            if source not in found or _mixes(run.nodes, node):
                 ahead.append(source)
     return found
 
@@ -195,9 +196,12 @@ class _Group:
         if not run.ancestors[other.last] >> self.last & 1 or self.attentions & other.attentions:
             return False
         name = shared(self.name, other.name)
-        if name.rpartition(".")[2].isdigit():  # one member of a list of modules
+        numbered = any(one.removeprefix(name).lstrip(".")[:1].isdigit() for one in (self.name, other.name))
+        if name.rpartition(".")[2].isdigit() and not numbered:  # within one member of a list of modules
             return True
-        return name == self.name and not other.attentions and bool(self.attentions)
+        if other.attentions or not self.attentions:
+            return False
+        return name == self.name or name.rpartition(".")[2].isdigit()
 
 
 def _normed(run: Run, index: int, block: str) -> int:

@@ -20,6 +20,10 @@ TOLERANCES = (1, 2, 3, 4, 6, 8)
 """Among how many nearest units the one of equal number has to be to count."""
 
 
+_WEIGHTS = (0.5, 0.06, 0.06, 0.06, 0.06, 0.06)
+"""The share of each tolerance in the bound; the sum of products has the rest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """How two layers agree under equal numbers: hits (the unit of equal number is the nearest) of so many units.
@@ -37,10 +41,9 @@ def agreement(left: Float32[np.ndarray, "units numbers"], right: Float32[np.ndar
     ranks = _ranks(left, right)
     live = np.square(left - left.mean(axis=0)).sum(axis=1) > 0
     counts = np.array([(ranks[live] < most).sum() for most in TOLERANCES])
-    logs = counts * np.log(TOLERANCES) - gammaln(counts + 1)
-    products = _products_chance(centred(left), centred(right))
-    chance = min(float(logs.min()) + np.log(len(TOLERANCES)), products) + np.log(2)
-    return Agreement(int(counts[0]), len(left), min(chance, 0.0))
+    logs = counts * np.log(TOLERANCES) - gammaln(counts + 1) - np.log(_WEIGHTS)
+    products = _products_chance(centred(left), centred(right)) - np.log(1 - sum(_WEIGHTS))
+    return Agreement(int(counts[0]), len(left), min(float(logs.min()), products, 0.0))
 
 
 def order_chance(matches: Int[np.ndarray, " units"]) -> tuple[int, float]:
@@ -66,6 +69,15 @@ def combined(chances: Sequence[float]) -> float:
     # log of the survival function of the gamma distribution: exp(-t) · Σ tᵏ/k!, k < count
     terms = [k * np.log(max(total, 1e-300)) - gammaln(k + 1) for k in range(count)]
     return min(float(np.logaddexp.reduce(terms)) - total, 0.0)
+
+
+def pooled(hits: Sequence[int]) -> float:
+    """Bound the chance of so many hits in all over layers whose units are numbered independently (as a logarithm).
+
+    n hits or more over m layers have probability at most mⁿ/n!, the sum of 1/(a!·b!·…) over all ways to share them.
+    """
+    total = sum(hits)
+    return min(float(total * np.log(max(len(hits), 1)) - gammaln(total + 1)), 0.0)
 
 
 def _ranks(

@@ -9,6 +9,7 @@ What a file is follows from its bytes, never from its name. A file that is set a
     bomb                          small on disk, huge in memory
     view, layout, dtype           tensors that are not plain arrays of stored numbers
     keys, nesting, no-tensors     not a state dict
+    operator, inputs              an ONNX graph that cannot be run here, see onnx_graph
     several                       a folder of several checkpoints, none of which is the main one
     missing, symlink, not-a-file, unreadable, outside, changed, no-room     see store
     crashed, timed-out, memory, missing-package                             see sandbox

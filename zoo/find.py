@@ -155,8 +155,9 @@ def _of_nodes(run: Run, found: Sequence[Found]) -> list[Found]:
 
 def _is_clear(run: Run, one: Attention) -> bool:
     """Tell whether it is clear what the heads give, and that it is attention: a weighted mean alone is none."""
-    view = _view(run.nodes[one.value])
-    return view is not None and (run.nodes[one.core].function in CORES or view.positions > 1)
+    view, core = _view(run.nodes[one.value]), run.nodes[one.core]
+    heads = sum(has(pieces, "unit") for pieces in core.layout or ())
+    return view is not None and (core.function in CORES or view.positions > 1 or heads > 1)
 
 
 def _attentions(run: Run, heads: Sequence[Attention]) -> Iterator[Found]:

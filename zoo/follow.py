@@ -230,6 +230,8 @@ class _Watch(TorchFunctionMode):
             if layer and weight.ndim == 2 and not self.weights.name(inputs):
                 self._emit("linear", (inputs, weight, bias), result, layer)
                 return
+        if name == "hardtanh" and sources[1:3] == (0.0, 6.0):  # how torch computes ReLU6
+            name = "relu6"
         self._emit(name, sources, result)
 
     def _layer(self, weight: Any) -> str | None:

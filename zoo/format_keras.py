@@ -218,8 +218,6 @@ class _Walk:
         offset = data.id.get_offset()
         if offset is None or self._source.content is not None:
             return Packed(data.shape, lambda: self._unpack(name))
-        if offset + size > self._source.size:
-            raise Refused("truncated", "is cut short", hint=_HINT)
         return Place(self._source.path, self._source.begin + offset, kind, data.shape)
 
     def _unpack(self, name: str) -> np.ndarray:

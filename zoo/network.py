@@ -222,7 +222,7 @@ def _slopes(network: Network, module: nn.Module, rows: np.ndarray, unit: int, de
         raise Refused(
             "not-differentiable",
             "has no gradient",
-            hint="take detach() and no_grad() out of the factory's module",
+            hint="onnxruntime gives none; from a factory's module, take detach() and no_grad() out",
         )
     (slope,) = torch.autograd.grad(output.sum(), point)
     values: np.ndarray = slope.cpu().double().reshape(len(rows), -1).numpy()

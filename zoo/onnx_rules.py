@@ -41,7 +41,37 @@ def _permute(run: Run, node: onnx.NodeProto) -> Told:
 
 
 def _cat(run: Run, node: onnx.NodeProto) -> Told:
+    rolled = _rolled(run, node)
+    if rolled is not None:
+        return "roll", rolled
     return "cat", [["list", *map(run.tensor, node.input)], int(attribute(node, "axis", 0))]
+
+
+def _rolled(run: Run, node: onnx.NodeProto) -> list[Source] | None:
+    """Find the two ends of a tensor that were put together the other way round, as shifted windows need them."""
+    ends = [run.uses.maker.get(value) for value in node.input]
+    if len(ends) != 2 or any(end is None or end.op_type != "Slice" for end in ends):
+        return None
+    (first, last), rank = ([end for end in ends if end is not None]), len(run.shape(node.output[0]))
+    axis, at = int(attribute(node, "axis", 0)) % max(rank, 1), [_cut(run, end) for end in (first, last)]
+    if first.input[0] != last.input[0] or at[0] is None or at[1] is None:
+        return None
+    length = run.shape(first.input[0])[axis]
+    if [at[0][0], at[1][0]] != [axis, axis] or at[0][1:] != (at[1][2], length) or at[1][1] != 0:
+        return None
+    return [run.tensor(first.input[0]), ["tuple", -at[0][1]], ["tuple", axis]]
+
+
+def _cut(run: Run, node: onnx.NodeProto) -> tuple[int, int, int] | None:
+    """Tell of a slice along one axis which it is, where it begins and where it ends."""
+    settings = [run.settings(node, name, place) for place, name in enumerate(("starts", "ends", "axes"), start=1)]
+    steps = run.settings(node, "steps", 4)
+    if any(found is None or len(found) != 1 for found in settings) or steps not in (None, [1]):
+        return None
+    (start,), (end,), (axis,) = (found for found in settings if found is not None)
+    shape = run.shape(node.input[0])
+    places = range(shape[axis])[start:end]
+    return axis % len(shape), places.start, places.stop
 
 
 def _softmax(run: Run, node: onnx.NodeProto) -> Told:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt32
 
-from .chance import Agreement, combined
+from .chance import Agreement, combined, pooled
 from .marks import distinct, is_fixed, is_table, is_varied, magnitudes, rare
 from .overlap import Overlap, agreement_of, overlap
 from .pairing import Axis, Side, pairs
@@ -126,17 +126,25 @@ def _has_equal_vector(left: Side, right: Side) -> bool:
 def _agreeing(compared: Sequence[Tensors], chance: float) -> Resemblance | None:
     """Judge by units that agree under equal numbers more than chance allows (see chance)."""
     shown = {item.name: item.agreement for item in compared if item.agreement is not None}
-    groups: dict[str, list[float]] = {}
-    for axis, agreement in shown.values():
-        groups.setdefault(axis.group, []).append(agreement.chance)
-    best = [min(chances) + float(np.log(len(chances))) for chances in groups.values()]
-    if combined([min(value, 0.0) for value in best]) > chance:
+    if _chance(list(shown.values())) > chance:
         return None
     name, (_, agreement) = min(shown.items(), key=lambda item: item[1][1].chance)
     relation, evidence = _relation(compared)
     units = f"{agreement.hits} of {agreement.units} units of {_short(name)}"
     cosine = max(_cosine(compared), 0.0)
     return Resemblance(relation, cosine, f"{evidence}; {units} are nearest to the one of equal number (by chance, 1)")
+
+
+def _chance(shown: Sequence[tuple[Axis, Agreement]]) -> float:
+    """Bound the chance of all that agrees; tensors whose units may be the same ones count once, by the best."""
+    groups: dict[str, list[Agreement]] = {}
+    for axis, agreement in shown:
+        groups.setdefault(axis.group, []).append(agreement)
+    tried = [float(np.log(len(group))) for group in groups.values()]
+    best = [min(agreement.chance for agreement in group) for group in groups.values()]
+    hits = [max(agreement.hits for agreement in group) for group in groups.values()]
+    single = combined([min(value + more, 0.0) for value, more in zip(best, tried, strict=True)])
+    return min(single, pooled(hits) + sum(tried)) + float(np.log(2))
 
 
 def _relation(compared: Sequence[Tensors]) -> tuple[str, str]:
