@@ -263,4 +263,4 @@ def test_the_same_places_on_two_axes_count_apart() -> None:
     assert layout is not None
     view = view_last(layout)
     assert view is not None
-    assert view.axes == ("row", "node", "neighbour")
+    assert view.axes == ("row", "token", "token")

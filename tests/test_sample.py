@@ -62,9 +62,9 @@ def test_axes_are_named_for_what_they_count() -> None:
     assert axes(laid(row=3, input=20, unit=4)) == (("row", "token"), 16)
     assert axes(laid(step=5, row=3, unit=4)) == (("row", "step"), 5)
     assert axes(laid(row=3, edge=7, unit=4)) == (("row", "edge"), 7)
-    assert axes(laid(row=3, input=7, token=3, unit=4)) == (("row", "node", "neighbour"), 15)
-    assert axes(laid(row=3, input=2, token=30, unit=4)) == (("row", "node", "neighbour"), 16)
-    assert axes(laid(row=3, input=30, token=2, unit=4)) == (("row", "node", "neighbour"), 16)
+    assert axes(laid(row=3, input=7, token=3, unit=4)) == (("row", "token", "token"), 15)
+    assert axes(laid(row=3, input=2, token=30, unit=4)) == (("row", "token", "token"), 16)
+    assert axes(laid(row=3, input=30, token=2, unit=4)) == (("row", "token", "token"), 16)
     assert axes(laid(row=3, y=6, x=5, unit=4)) == (("row", "token"), 16)
     assert axes(laid(row=3, y=2, x=5, unit=4)) == (("row", "token"), 4)
 

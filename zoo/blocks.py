@@ -138,7 +138,9 @@ def streams(nodes: Sequence[Node], ancestors: Sequence[int]) -> dict[int, tuple[
 
 
 def _of_tokens(node: Node) -> bool:
-    return len(node.shape) > 2 and node.layout is not None and has(node.layout[-1], "unit")
+    if node.layout is None or not has(node.layout[-1], "unit"):
+        return False
+    return len(node.shape) > 2 or any(atom.root.label != "row" for pieces in node.layout[:-1] for atom in pieces)
 
 
 def _grew(root: int, added: int, ancestors: Sequence[int], layers: Sequence[int]) -> bool:

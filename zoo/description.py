@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ def _place(entry: Any, files: Mapping[str, Path], sizes: Mapping[str, int]) -> P
     place = Place(files[home], _natural(offset), kind, _naturals(shape), strides and _naturals(strides))
     if not is_shape(place.shape) or (place.strides is not None and len(place.strides) != len(place.shape)):
         raise ValueError("no shape of an array")
+    if prod(place.shape) > place.span:
+        raise ValueError("an array that shows more numbers than it has")
     if place.end > sizes[home]:
         raise ValueError("numbers beyond the end of a file")
     return place

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from .blocks import CORES, Attention, attentions, blocks, weighted, writes
 from .graph import Node, Run
-from .layout import Layout, Root, has
+from .layout import Root, has
 from .nonlinearity import SCATTERS, nonlinearity, nonlinearity_of_tokens
 from .sample import MOST_POSITIONS, View, view_last, view_map, view_rows
 from .step import CELLS, CONVOLUTIONS, STATES
@@ -45,8 +45,13 @@ def find(run: Run, rows: int) -> list[Found]:
     stream itself and what the heads give are layers.
     """
     heads = [one for one in attentions(run) if _is_clear(run, one)]
-    outside = {index for one in heads for index in one.projections} | writes(run)
-    found = [*_weighted(run, rows, outside), *_attentions(run, heads), *_blocks(run, heads), *_recurrent(run, rows)]
+    attended = [_places(run.nodes[one.value]) for one in heads]
+    found = [
+        *_weighted(run, rows, {index for one in heads for index in one.projections} | writes(run), attended),
+        *_attentions(run, heads),
+        *_blocks(run, heads, attended),
+        *_recurrent(run, rows),
+    ]
     found.sort(key=lambda layer: layer.step)
     return _numbered(_apart(_of_nodes(run, found)))
 
@@ -57,7 +62,7 @@ def lost(node: Node, rows: int) -> bool:
     return node.layout is None and node.fed and (counts or node.function in CORES | STATES) and not _plain(node, rows)
 
 
-def _weighted(run: Run, rows: int, outside: set[int]) -> Iterator[Found]:
+def _weighted(run: Run, rows: int, outside: set[int], attended: Sequence[list[Root]]) -> Iterator[Found]:
     for index, node in enumerate(run.nodes):
         if not weighted(node):
             continue
@@ -66,7 +71,7 @@ def _weighted(run: Run, rows: int, outside: set[int]) -> Iterator[Found]:
         if _plain(node, rows):
             yield _row_layer(run, index)
         elif node.function == "linear":
-            yield from _token_layer(run, index)
+            yield from _token_layer(run, index, attended)
 
 
 def _plain(node: Node, rows: int) -> bool:
@@ -86,7 +91,7 @@ def _row_layer(run: Run, index: int) -> Found:
     return Found(index, node.module, kind, activation, view.axes, Reading((pre,), view), Reading((post,), view))
 
 
-def _token_layer(run: Run, index: int) -> Iterator[Found]:
+def _token_layer(run: Run, index: int, attended: Sequence[list[Root]]) -> Iterator[Found]:
     """Describe a dense layer that gives a vector for every place of a row; nothing if places are not understood."""
     node = run.nodes[index]
     view = _view(node)
@@ -99,9 +104,11 @@ def _token_layer(run: Run, index: int) -> Iterator[Found]:
         before = after = view
         activation = "other"
     axes = view.axes
-    if len(axes) == 2 and axes[1] != "edge" and _is_scattered(run, post):
+    if len(axes) == 3 and _places(node) not in attended:
+        axes = ("row", "node", "neighbour")
+    elif axes == ("row", "token") and _is_scattered(run, post):
         axes = ("row", "edge")
-    kind = "message" if "edge" in axes or "neighbour" in axes else "dense"
+    kind = "message" if axes[-1] in ("edge", "neighbour") else "dense"
     yield Found(index, node.module, kind, activation, axes, Reading((pre,), before), Reading((post,), after))
 
 
@@ -130,15 +137,16 @@ def _nodes(run: Run, found: Sequence[Found]) -> set[Root]:
     """List what the nodes of graphs are counted by: the first place of messages, or where their edges end."""
     roots: set[Root] = set()
     for layer in found:
-        layout = run.nodes[layer.step].layout
-        if layer.kind == "message" and layout is not None:
-            first = _places(layout)[0]
+        if layer.kind == "message":
+            first = _places(run.nodes[layer.step])[0]
             roots.add(first.of or first)
     return roots
 
 
-def _places(layout: Layout) -> list[Root]:
-    return list(dict.fromkeys(atom.root for pieces in layout[:-1] for atom in pieces if atom.root.label != "row"))
+def _places(node: Node) -> list[Root]:
+    """List what is counted beside rows and units."""
+    pieces = [atom for pieces in (node.layout or ())[:-1] for atom in pieces]
+    return list(dict.fromkeys(atom.root for atom in pieces if atom.root.label != "row"))
 
 
 def _of_nodes(run: Run, found: Sequence[Found]) -> list[Found]:
@@ -146,8 +154,7 @@ def _of_nodes(run: Run, found: Sequence[Found]) -> list[Found]:
     nodes = _nodes(run, found)
     named = []
     for layer in found:
-        layout = run.nodes[layer.step].layout
-        if layer.axes == ("row", "token") and layout is not None and set(_places(layout)) <= nodes:
+        if layer.axes == ("row", "token") and set(_places(run.nodes[layer.step])) <= nodes:
             layer = replace(layer, axes=("row", "node"))
         named.append(layer)
     return named
@@ -169,8 +176,14 @@ def _attentions(run: Run, heads: Sequence[Attention]) -> Iterator[Found]:
         yield Found(one.value, one.name or "attention", "attention", activation, view.axes, reading, reading)
 
 
-def _blocks(run: Run, heads: Sequence[Attention]) -> Iterator[Found]:
-    sums = [index for index in run.stream if (view := _view(run.nodes[index])) is not None and len(view.axes) < 3]
+def _blocks(run: Run, heads: Sequence[Attention], attended: Sequence[list[Root]]) -> Iterator[Found]:
+    """Describe what blocks leave, for tokens and for the nodes of graphs, not for what these tell one another."""
+    sums = [
+        index
+        for index in run.stream
+        if (view := _view(run.nodes[index])) is not None
+        and (len(view.axes) < 3 or _places(run.nodes[index]) in attended)
+    ]
     for block in blocks(run, sums, heads):
         view = _view(run.nodes[block.value])
         if view is not None:

@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -134,12 +135,14 @@ def _read(path: Path) -> Fingerprint:
     sketches, start = [], 0
     for shape, units, size, share, length in about["sketches"]:
         part = _part(numbers, start, length)
-        if length & (length - 1):
+        if length & (length - 1) or length > LONGEST:
             raise ValueError("not folded here")
         sketches.append(Sketch(_shape(shape), int(units), int(size), float(share), part))
         start += length
     leads, start = [], 0
     for shape, units, count, width in about["leads"]:
+        if width != min(prod(_shape(shape)), LEAD_NUMBERS):
+            raise ValueError("not laid out here")
         leads.append(Lead(_shape(shape), int(units), _part(rows, start, count * width).reshape(count, width)))
         start += count * width
     return Fingerprint(names, shapes, sketches=tuple(sketches), leads=tuple(leads), **plain)

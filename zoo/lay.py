@@ -106,8 +106,8 @@ def _product(step: Step, known: Known) -> Layout | None:
     left, right = (known(source) for source in factors)
     if min(part.ndim for part in factors) < 2:
         return None
-    sides = [(*left[:-1], ()) if left else None, (*right[:-2], (), right[-1]) if right else None]
-    return merged([side for side in sides if side is not None], step.result.shape)
+    columns = (*right[:-2], (), right[-1]) if right else (axis("unit", step.result.shape[-1]),)
+    return merged([(*left[:-1], ()), columns] if left else [columns], step.result.shape)
 
 
 def _attention(step: Step, known: Known) -> Layout | None:
@@ -136,13 +136,15 @@ def _einsum(step: Step, known: Known) -> Layout | None:
     inputs, arrow, output = equation.replace(" ", "").partition("->")
     if not arrow or "." in equation:
         return None
-    sides = []
+    sides, weights = [], dict[str, Axis]()
     for letters, operand in zip(inputs.split(","), operands, strict=True):
         layout = known(operand)
-        if layout is not None:
+        if layout is None:
+            weights |= {letter: axis("unit", size) for letter, size in zip(letters, operand.shape, strict=True)}
+        else:
             where: Mapping[str, Axis] = dict(zip(letters, layout, strict=True))
             sides.append(tuple(where.get(letter, ()) for letter in output))
-    return merged(sides, step.result.shape)
+    return merged([*sides, tuple(weights.get(letter, ()) for letter in output)], step.result.shape)
 
 
 def _join(step: Step, known: Known) -> Layout | None:

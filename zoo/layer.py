@@ -34,7 +34,8 @@ class Layer:
     Kinds: dense (neurons), convolution (channels), attention (what the heads give, side by side, before the
     output projection), residual (the stream that a block leaves), recurrent (states), message (components of
     what nodes of a graph tell one another). Axes say what a sample is: a row, or one of `positions` of every
-    row: a place of a map, a token, a step, a node, a neighbour of a node, an edge.
+    row: a place of a map, a token (of a grid of tokens: by its two numbers), a step, a node, a neighbour of a
+    node, an edge.
 
     Activation is "identity" where only linear steps follow, and "other" where something follows that is
     not one elementwise function; states have that of their cell. Depth is the rank among the layers over

@@ -122,7 +122,7 @@ def _how(
     if len(roots) == 2 and not {"x", "y", "z", "step"} & set(labels):
         first = min(LARGEST_GRID, sides[0])
         second = min(MOST_POSITIONS // first, sides[1])
-        return ("node", "neighbour"), (), (min(MOST_POSITIONS // second, sides[0]), second)
+        return ("token", "token"), (), (min(MOST_POSITIONS // second, sides[0]), second)
     if len(roots) > 1:
         return None
     return tuple(_NAMES.get(label, "token") for label in labels), (), tuple(min(MOST_POSITIONS, s) for s in sides)

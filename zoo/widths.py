@@ -98,7 +98,9 @@ def _order(wide: Side, first: int, array: np.ndarray, narrow: Side, second: int)
     return replace(best, chance=min(best.chance + float(np.log(2 * len(orders))), 0.0))
 
 
-def _nearest(wide: Units, narrow: Units, name: str) -> _Order:
+def _nearest(
+    wide: Float32[np.ndarray, "wide numbers"], narrow: Float32[np.ndarray, "narrow numbers"], name: str
+) -> _Order:
     scale = np.sqrt(np.square(wide).mean(axis=0)) + np.float32(1e-12)
     products = _directions(narrow / scale) @ _directions(wide / scale).T
     nearest = products.argmax(axis=1)
