@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -106,15 +107,17 @@ def ingest(folder: Path) -> Measured:
     begin = time.perf_counter()
     script = Path(sys.executable).with_name("consilience")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([script, "ingest", folder], stdout=subprocess.DEVNULL, env=environment)
-    peaks = {"program": 0, "child": 0}
-    watcher = threading.Thread(target=watch, args=(process.pid, peaks), daemon=True)
-    watcher.start()
-    code = process.wait()
-    seconds = time.perf_counter() - begin
-    watcher.join()
-    if code:
-        sys.exit(f"consilience ingest {folder} ended with {code}")
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen([script, "ingest", folder], stdout=said, stderr=said, env=environment)
+        peaks = {"program": 0, "child": 0}
+        watcher = threading.Thread(target=watch, args=(process.pid, peaks), daemon=True)
+        watcher.start()
+        code = process.wait()
+        seconds = time.perf_counter() - begin
+        watcher.join()
+        if code:
+            said.seek(0)
+            sys.exit(f"{said.read()}consilience ingest {folder} ended with {code}")
     return Measured(seconds, **peaks)
 
 
@@ -135,10 +138,10 @@ def peak_of(pid: int) -> int:
 
 
 def below(pid: int) -> list[int]:
-    try:
-        children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    children: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):  # each thread has its own
+        with suppress(OSError):
+            children += map(int, task.read_text().split())
     return [*children, *(grandchild for child in children for grandchild in below(child))]
 
 
