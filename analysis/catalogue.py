@@ -165,7 +165,7 @@ class Catalogue:
 
     def _insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         columns = list(rows[0])
-        arrow = pa.table({column: [row[column] for row in rows] for column in columns})
+        arrow = pa.table({column: [_storable(row[column]) for row in rows] for column in columns})
         self.insert_arrow(table, arrow)
 
     def insert_arrow(self, table: str, rows: pa.Table) -> None:
@@ -296,6 +296,13 @@ class Catalogue:
         if cursor is None or cursor.description is None:  # no statement at all, or one without an answer
             return Rows((), ())
         return Rows(tuple(column[0] for column in cursor.description), tuple(cursor.fetchall()))
+
+
+def _storable(value: Any) -> Any:
+    """Write halves of letters, which strangers' names may hold, so that they can be stored: no text has them."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return [_storable(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 @contextmanager

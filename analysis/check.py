@@ -12,7 +12,7 @@ from typing import Any
 from ..zoo.architecture import infer
 from ..zoo.errors import NotFound, Refused
 from ..zoo.inspection import Located
-from ..zoo.locate import SUFFIXES, locate_given
+from ..zoo.locate import INDEX, SUFFIXES, locate_given
 from ..zoo.manifest import Manifest, NetworksTable
 from ..zoo.network import Network
 from .sources import Source, shown, sources
@@ -81,7 +81,8 @@ def _named(study: Study, places: Sequence[Located], said: Mapping[str, Any], *, 
 
 def _promises_nothing(item: Ingested) -> bool:
     unknown = item.refusal is not None and item.refusal.code in _UNKNOWN
-    return unknown and item.source.place.file.suffix.lower() not in SUFFIXES
+    file = item.source.place.file
+    return unknown and file.suffix.lower() not in SUFFIXES and not file.name.endswith(INDEX)
 
 
 def _checkup(study: Study, item: Ingested) -> Checkup:

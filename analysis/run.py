@@ -1,4 +1,7 @@
-"""Run stages in order, and say in words what they will do and what came out."""
+"""Run stages in order, and say in words what they will do and what came out.
+
+Each stage is imported when it is run: reading checkpoints needs nothing of what draws or searches.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,6 @@ from typing import Any
 from .catalogue import Catalogue
 from .show import law_lines
 from .sources import sources
-from .stage_align import align as _align
-from .stage_cluster import cluster as _cluster
-from .stage_distil import distil_features
-from .stage_ingest import ingest as _ingest
-from .stage_plot import plot
-from .stage_probe import probe as _probe
 from .study import Study, open_study
 
 TOLD = 10
@@ -38,6 +35,9 @@ def run(study: Study | str | Path) -> Study:
     Takes a study, a zoo.toml or its folder. Raises BadInput where nothing can go on, CatalogueLocked where
     another process writes, Stopped where the study was asked to stop.
     """
+    from .stage_distil import distil_features
+    from .stage_plot import plot
+
     with _alone(study) as opened:
         distil_features(opened)
         with opened.reading() as catalogue:
@@ -48,29 +48,37 @@ def run(study: Study | str | Path) -> Study:
 
 def ingest(study: Study | str | Path) -> Study:
     """Read the checkpoints of a zoo, safely. Takes and raises what `run` does."""
+    from .stage_ingest import ingest as work
+
     with _alone(study) as opened:
-        _ingest(opened)
+        work(opened)
     return opened
 
 
 def probe(study: Study | str | Path) -> Study:
     """Record all networks on the same inputs. Takes and raises what `run` does."""
+    from .stage_probe import probe as work
+
     with _alone(study) as opened:
-        _probe(opened)
+        work(opened)
     return opened
 
 
 def align(study: Study | str | Path) -> Study:
     """Match units across networks, against the nulls. Takes and raises what `run` does."""
+    from .stage_align import align as work
+
     with _alone(study) as opened:
-        _align(opened)
+        work(opened)
     return opened
 
 
 def cluster(study: Study | str | Path) -> Study:
     """Group matched units into features. Takes and raises what `run` does."""
+    from .stage_cluster import cluster as work
+
     with _alone(study) as opened:
-        _cluster(opened)
+        work(opened)
     return opened
 
 
@@ -79,6 +87,8 @@ def distil(study: Study | str | Path, *, only: Sequence[str] = ()) -> Study:
 
     Takes and raises what `run` does, and NotFound for a feature that is not there.
     """
+    from .stage_distil import distil_features
+
     with _alone(study) as opened:
         distil_features(opened, only=only)
     return opened

@@ -125,7 +125,9 @@ def watch(pid: int, peaks: dict[str, int]) -> None:
     """Note the peaks of a process and of those below it, until it is gone."""
     while own := peak_of(pid):
         peaks["program"] = max(peaks["program"], own)
-        peaks["child"] = max(peaks["child"], *map(peak_of, below(pid)), 0)
+        # A child that has not begun its own program yet still has the memory of its parent.
+        children = [child for child in below(pid) if command_of(child) != command_of(pid)]
+        peaks["child"] = max([peaks["child"], *map(peak_of, children)])
         time.sleep(0.02)
 
 
@@ -135,6 +137,12 @@ def peak_of(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM")), 0)
+
+
+def command_of(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def below(pid: int) -> list[int]:

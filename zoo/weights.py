@@ -107,7 +107,7 @@ def read_place(place: Place) -> np.ndarray:
         stored = np.ascontiguousarray(np.lib.stride_tricks.as_strided(stored, place.shape, steps))
     stored = stored.reshape(place.shape)
     if kind == "b1":
-        return stored.view(np.bool_) if not (stored > 1).any() else stored != 0
+        return stored.view(np.bool_) if not (stored > 1).any() else np.asarray(stored != 0)
     native = stored.astype(stored.dtype.newbyteorder("="), copy=False)
     return _widened(native) if kind == "bf2" else native
 
