@@ -68,19 +68,16 @@ def hidden_axes(network: Fingerprint, number: int) -> tuple[Axis, ...]:
     Inputs and outputs of the whole network have meanings of their own: they are numbered alike in networks
     that never met. So a linear model, which has no hidden units, shows nothing here.
     """
-    weights = [shape for shape in network.shapes if len(shape) > 1]
+    weights = [shape for place, shape in enumerate(network.shapes) if len(shape) > 1 and place != number]
     shape, chain = network.shapes[number], plain_layers(network)
     into, out = {other[1] for other in weights}, {other[0] for other in weights}
-    found = []
-    fold = _fold_of_outputs(shape, into)
-    if fold and shape[0] // fold >= FEWEST:
-        group = f"after {chain.index(number)}" if number in chain else str(shape[0] // fold)
-        found.append(Axis(0, fold, group))
-    fold = _fold_of_inputs(shape, out)
-    if fold and shape[1] // fold >= FEWEST:
-        group = f"after {chain.index(number) - 1}" if number in chain else str(shape[1] // fold)
-        found.append(Axis(1, fold, group))
-    return tuple(found)
+    folds = _fold_of_outputs(shape, into), _fold_of_inputs(shape, out)
+    long = [axis for axis in (0, 1) if folds[axis] and shape[axis] // folds[axis] >= FEWEST]
+    if number not in chain:
+        return tuple(Axis(axis, folds[axis], str(shape[axis] // folds[axis])) for axis in long)
+    place = chain.index(number)
+    own = 1 if place == len(chain) - 1 else 0  # so that every hidden layer is looked at once, by what leads into it
+    return tuple(Axis(axis, folds[axis], f"after {place - axis}") for axis in long if axis == own)
 
 
 def _fold_of_outputs(shape: tuple[int, ...], into: set[int]) -> int:
