@@ -14,6 +14,7 @@ from ..zoo.errors import BadInput, Refused
 from ..zoo.network import Layer, Network, record
 from ..zoo.store import content_key, write_atomically
 from .moments import Moments, measure, update
+from .sources import shown
 from .stage_ingest import Ingested, ingest, layer_rows
 from .study import Study
 
@@ -68,7 +69,7 @@ def probe(study: Study) -> tuple[Observed, ...]:
             refusals.append((item, refusal))
     _index(study, observed, refusals)
     if not observed:
-        why = ", ".join(f"{item.source.name} {refusal.what}" for item, refusal in refusals[:3])
+        why = ", ".join(f"{shown(item.source.place.file.name)} {refusal.what}" for item, refusal in refusals[:3])
         raise BadInput(f"{study.path}: no network can be probed: {why}", hint="consilience networks lists all")
     return tuple(observed)
 

@@ -405,7 +405,7 @@ def test_a_terminal_gets_a_table_that_fits(studied):
     assert [cell.strip() for cell in header.split("┃")] == ["network", "status", "lineage", "activation", "parameters"]
     assert len(rows) == 4
     assert max(map(len, lines(seen))) <= 80
-    assert told == "shown are 7 of 14 columns; --format json or csv gives all\n"
+    assert told == "shown are 6 of 14 columns; --format json or csv gives all\n"
     seen, told = on_terminal("networks", folder=studied[0], columns=400)
     assert "digest" in lines(seen)[0]
     assert told == ""
