@@ -311,7 +311,7 @@ def init(
 
 CHECKED = ("file", "status", "format", "architecture", "parameters", "inputs", "outputs", "message", "hint")
 BRIEF = {
-    "networks": ("network", "status", "lineage", "activation", "parameters", "code"),
+    "networks": ("network", "status", "lineage", "activation", "parameters", "code", "warnings"),
     "layers": ("network", "layer", "kind", "role", "axes", "activation", "units", "dead", "level"),
     "features": ("feature", "level", "name", "lineages", "universality", "agreement", "q", "above_null"),
     "equations": ("equation", "target", "status", "expression", "complexity", "peer_ratio", "fidelity"),
