@@ -86,6 +86,13 @@ MIGRATIONS: tuple[str, ...] = (
         evidence TEXT NOT NULL, counted BOOLEAN NOT NULL);
     DELETE FROM stages WHERE stage IN ('ingest', 'probe');
     """,
+    """
+    ALTER TABLE nulls ADD COLUMN passed DOUBLE;
+    ALTER TABLE features ADD COLUMN kind TEXT;
+    ALTER TABLE members ALTER COLUMN unit DROP NOT NULL;
+    ALTER TABLE members ADD COLUMN weights DOUBLE[];
+    DELETE FROM stages WHERE stage IN ('align', 'cluster', 'distil');
+    """,
 )
 """Append only. Each is run once, in one transaction, after a backup; the schema version counts them."""
 
@@ -264,6 +271,14 @@ class Catalogue:
             """,
             [q],
         ).dicts()
+
+    def chance_passed(self) -> dict[str, dict[str, float]]:
+        """Tell, by level and null, how many matches of a zoo of chance would have passed as the real ones did."""
+        rows = self._rows("SELECT level, null_name, passed FROM nulls ORDER BY level, null_name", []).rows
+        found: dict[str, dict[str, float]] = {}
+        for level, null, passed in rows:
+            found.setdefault(level, {})[null] = passed
+        return found
 
     def equations_of_outputs(self) -> list[str]:
         """Name the equations of outputs, in order."""

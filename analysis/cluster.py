@@ -7,15 +7,16 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import squareform
 
-from .align import pair_by_mutual_choice, universe
 from .feature import Features, Pool, likeness, measure_features, orient, pool, renumber, score
+from .matching import pair_by_mutual_choice
 from .null import null_zoos
 from .similarity import Activations, resemblance
+from .universe import universe
 
 ROUNDS = 10
 STARTS = 8
@@ -24,6 +25,8 @@ SEED_UNITS = 8192
 # Two modes are believed when they shorten the description by this many nats a pair: smooth functions
 # without anything in common stayed below 0.06 in most zoos, planted ones were above 0.06 in nearly all.
 TWO_MODES = 0.06
+# And by what the second mode's own numbers cost (Schwarz 1978): few pairs fall apart by chance.
+EXTRA_PARAMETERS = 4
 # Where true pairs are few, the long tail of the weakest ones hides them.
 TAIL = 0.1
 SMALLEST_MODE = 0.02
@@ -90,13 +93,13 @@ def level_out(units: Pool) -> Pool:
     one does; only by so much, or a network that has nothing in common with the others would join them.
     """
     networks = np.unique(units.network)
-    blocks = [(pair, _top(similar)) for pair, similar in _mutual_blocks(units) if similar.size]
+    blocks = [(pair, strength(similar)) for pair, similar in _mutual_blocks(units) if similar.size]
     if len(networks) < FEWEST_TO_LEVEL or len(blocks) <= len(networks):
         return units
     design = np.array([np.isin(networks, pair) for pair, _ in blocks], dtype=np.float64)
-    strength = np.log([max(top, RESOLUTION) for _, top in blocks])
-    factor = np.linalg.lstsq(design, strength, rcond=None)[0]
-    error = np.sum((strength - design @ factor) ** 2) / (len(blocks) - len(networks)) / (len(networks) - 2)
+    logs = np.log([max(top, RESOLUTION) for _, top in blocks])
+    factor = np.linalg.lstsq(design, logs, rcond=None)[0]
+    error = np.sum((logs - design @ factor) ** 2) / (len(blocks) - len(networks)) / (len(networks) - 2)
     if factor.var() <= max(LEVEL_SIGNIFICANCE**2 * error, LEVEL_SPREAD**2):
         return units
     share = np.maximum(np.exp(factor - factor.max()), WEAKEST)
@@ -117,7 +120,8 @@ def natural_cut(similarities: Float[np.ndarray, " pairs"]) -> float | None:
     for tail in (0.0, TAIL):
         kept = z[int(tail * len(z)) :]
         threshold, gain = _least_error(kept)
-        if gain >= TWO_MODES:
+        count = max(len(kept), 2)
+        if gain >= max(TWO_MODES, EXTRA_PARAMETERS * np.log(count) / (2.0 * count)):
             return float(np.tanh(threshold))
     return None
 
@@ -135,14 +139,21 @@ def chance_cut(zoos: Sequence[Sequence[Activations]], *, seed: int) -> float:
 
 
 def _mutual_blocks(units: Pool) -> Iterator[tuple[tuple[int, int], Float[np.ndarray, " pairs"]]]:
-    blocks = [(int(name), np.flatnonzero(units.network == name)) for name in np.unique(units.network)]
+    blocks = _networks(units)
     for (first, left), (second, right) in combinations(blocks, 2):
-        if units.lineage[left[0]] != units.lineage[right[0]]:
+        if units.lineage[left.start] != units.lineage[right.start]:
             similar = _resemblance(units, left, right)
             yield (first, second), similar[pair_by_mutual_choice(similar)].astype(np.float64)
 
 
-def _top(similarities: Float[np.ndarray, " pairs"]) -> float:
+def _networks(units: Pool) -> list[tuple[int, slice]]:
+    names, starts = np.unique(units.network, return_index=True)
+    edges = [*starts.tolist(), len(units.network)]
+    return [(name, slice(*edge)) for name, edge in zip(names.tolist(), pairwise(edges), strict=bool(len(names)))]
+
+
+def strength(similarities: Float[np.ndarray, " pairs"]) -> float:
+    """Give the mean of the best tenth."""
     return float(np.mean(np.sort(similarities)[-max(3, len(similarities) // 10) :]))
 
 
@@ -170,9 +181,7 @@ def _spread(
     return spread
 
 
-def _resemblance(
-    units: Pool, left: Int[np.ndarray, " left"], right: Int[np.ndarray, " right"]
-) -> Float[np.ndarray, "left right"]:
+def _resemblance(units: Pool, left: slice, right: slice) -> Float[np.ndarray, "left right"]:
     r = units.standard[:, left].T @ units.standard[:, right]
     return resemblance(r, left_odd=units.odd[left], right_odd=units.odd[right])
 
@@ -180,17 +189,26 @@ def _resemblance(
 def _seeds(units: Pool, cut: float) -> tuple[Int[np.ndarray, " units"], Int[np.ndarray, " units"]]:
     """Cut the average linkage tree of the pooled units, or of as many networks as memory allows."""
     some = _some_networks(units)
-    r = units.standard[:, some].T @ units.standard[:, some]
-    distance = 1.0 - resemblance(r, left_odd=units.odd[some], right_odd=units.odd[some])
+    label, sign = np.full(len(units.unit), -1), np.ones(len(units.unit), dtype=np.int64)
+    label[some], sign[some] = link(units.standard[:, some], units.odd[some], cut)
+    return _settled(units, label, sign)
+
+
+def link(
+    standard: Float[np.ndarray, "samples units"], odd: Bool[np.ndarray, " units"], cut: float
+) -> tuple[Int[np.ndarray, " units"], Int[np.ndarray, " units"]]:
+    """Group standardised units by average linkage at the cut; give groups, from 0, and signs within them."""
+    if len(odd) < 2:
+        return np.zeros(len(odd), dtype=np.int64), np.ones(len(odd), dtype=np.int64)
+    r = standard.T @ standard
+    distance = 1.0 - resemblance(r, left_odd=odd, right_odd=odd)
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(np.maximum(distance, 0.0), checks=False), "average")
-    found = fcluster(tree, 1.0 - cut, criterion="distance") - 1
+    found = fcluster(tree, 1.0 - cut, criterion="distance").astype(np.int64) - 1
     # A group's signs are taken from its most central unit.
     order = np.lexsort((distance.sum(axis=1), found))
     centre = order[np.searchsorted(found[order], found)]
-    label, sign = np.full(len(units.unit), -1), np.ones(len(units.unit), dtype=np.int64)
-    label[some], sign[some] = found, np.where(r[np.arange(len(some)), centre] < 0.0, -1, 1)
-    return _settled(units, label, sign)
+    return found, np.where(r[np.arange(len(odd)), centre] < 0.0, -1, 1)
 
 
 def _some_networks(units: Pool) -> Int[np.ndarray, " units"]:
@@ -210,9 +228,8 @@ def _refine(
         scores = score(units, label, sign, int(label.max(initial=-1)) + 1)
         similar = likeness(units, scores, label, sign)
         label = np.full_like(label, -1)
-        for network in np.unique(units.network):
-            rows = np.flatnonzero(units.network == network)
-            label[rows] = _accept(similar[rows], _resemblance(units, rows, rows), cut)
+        for _, rows in _networks(units):
+            label[rows] = accept(similar[rows], _resemblance(units, rows, rows), cut)
         held = np.flatnonzero(label >= 0)
         sign = np.ones_like(sign)
         sign[held] = np.where(scores.mean[held, label[held]] < 0.0, -1, 1)
@@ -222,7 +239,7 @@ def _refine(
     return label, sign
 
 
-def _accept(
+def accept(
     similar: Float[np.ndarray, "units features"], twins: Float[np.ndarray, "units units"], cut: float
 ) -> Int[np.ndarray, " units"]:
     """Assign one network's units to prototypes, one to one first; then absorb duplicates.

@@ -99,7 +99,7 @@ def measure_features(
     label, count = renumber(label)
     sign = orient(label, sign, units.odd, count)
     scores = score(units, label, sign, count)
-    votes = _votes(units, label, sign, count)
+    votes = cast_votes(units, label, sign, count)
     member = np.flatnonzero(label >= 0)
     member = member[np.lexsort((units.unit[member], units.network[member], label[member]))]
     own = label[member]
@@ -183,7 +183,7 @@ def score(units: Pool, label: Int[np.ndarray, " units"], sign: Int[np.ndarray, "
     `mean` is the unit's mean correlation with those votes, what average linkage looks at; `r` its
     correlation with their sum, the prototype without the unit's own lineage.
     """
-    votes = _votes(units, label, sign, count)
+    votes = cast_votes(units, label, sign, count)
     sums = units.standard @ votes if count else np.zeros((len(units.standard), 0), dtype=np.float32)
     present = _present(units, label, count)
     mean = np.zeros((len(label), count), dtype=np.float32)
@@ -253,7 +253,7 @@ def _present(units: Pool, label: Int[np.ndarray, " units"], count: int) -> Bool[
     return present
 
 
-def _votes(units: Pool, label: Int[np.ndarray, " units"], sign: Int[np.ndarray, " units"], count: int) -> csr_array:
+def cast_votes(units: Pool, label: Int[np.ndarray, " units"], sign: Int[np.ndarray, " units"], count: int) -> csr_array:
     """Weigh units so that every lineage has one vote in a feature, shared by its members."""
     held = np.flatnonzero(label >= 0)
     ballots = units.lineage[held] * max(count, 1) + label[held]

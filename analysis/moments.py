@@ -13,6 +13,8 @@ from ..zoo.errors import BadInput
 
 # Deviations below this many last digits of a unit's mean are rounding, not variation.
 ROUNDING = 4.0
+# Units taken at once: their float64 copies stay small, however wide the layer.
+BLOCK = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +63,10 @@ class CrossMoments:
 
 def measure(batch: Num[np.ndarray, "samples units"]) -> Moments:
     """Take the moments of one batch, in two passes."""
-    mean, centred = _centre(batch)
-    return Moments(len(batch), mean, np.sum(centred * centred, axis=0), _digit(batch))
+    starts = range(0, max(batch.shape[1], 1), BLOCK)
+    parts = [_measure(batch[:, start : start + BLOCK]) for start in starts]
+    means, squares = zip(*parts, strict=True)
+    return Moments(len(batch), np.concatenate(means), np.concatenate(squares), _digit(batch))
 
 
 def merge(first: Moments, second: Moments) -> Moments:
@@ -109,6 +113,13 @@ def update_pair(
 ) -> CrossMoments:
     """Add one batch of both layers."""
     return merge_pairs(moments, measure_pair(left, right))
+
+
+def _measure(
+    batch: Num[np.ndarray, "samples units"],
+) -> tuple[Float[np.ndarray, " units"], Float[np.ndarray, " units"]]:
+    mean, centred = _centre(batch)
+    return mean, np.einsum("su,su->u", centred, centred)
 
 
 def _centre(

@@ -8,12 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
+from ..zoo.errors import BadInput
 from .catalogue import Catalogue
 from .show import law_lines
 from .sources import sources
 from .study import Study, open_study
+
+NULLS_SAID = {
+    "rotated": "with axes turned at random",
+    "shuffled": "with samples shuffled",
+    "untrained": "in untrained twins",
+}
+
+if TYPE_CHECKING:
+    from .align import Given
+    from .matching import Alignment
+    from .significance import Judgement
+    from .subspace import Directions
 
 TOLD = 10
 """Of so many networks what is odd about them is said after `ingest`."""
@@ -64,22 +77,55 @@ def probe(study: Study | str | Path) -> Study:
     return opened
 
 
-def align(study: Study | str | Path) -> Study:
-    """Match units across networks, against the nulls. Takes and raises what `run` does."""
-    from .stage_align import align as work
+@overload
+def align(study: Study | str | Path, /) -> Study: ...
+@overload
+def align(
+    left: Given,
+    right: Given,
+    /,
+    *,
+    method: str = "assignment",
+    odd: bool = False,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Alignment | Directions: ...
+def align(first: Study | str | Path | Given, second: Given | None = None, /, **settings: Any) -> Any:
+    """Match units across the networks of a zoo, against the nulls; or the units of two arrays: see `align.align`.
 
-    with _alone(study) as opened:
-        work(opened)
-    return opened
+    A zoo is taken, and errors raised, as by `run`.
+    """
+    if isinstance(first, Study | str | Path):
+        from .stage_align import align as work
+
+        with _alone(first) as opened:
+            work(opened)
+        return opened
+    from .align import align as align_arrays
+
+    if second is None:
+        raise BadInput("one layer alone cannot be aligned", hint="give two arrays, or a zoo.toml")
+    return align_arrays(first, second, **settings)
 
 
-def cluster(study: Study | str | Path) -> Study:
-    """Group matched units into features. Takes and raises what `run` does."""
-    from .stage_cluster import cluster as work
+@overload
+def cluster(study: Study | str | Path, /) -> Study: ...
+@overload
+def cluster(networks: Sequence[Given], /, *, odd: bool = False, seed: int = 0, draws: int = 20) -> Judgement: ...
+def cluster(first: Study | str | Path | Sequence[Given], /, **settings: Any) -> Any:
+    """Group matched units of a zoo into features; or those of plain arrays, one a network: see `group`.
 
-    with _alone(study) as opened:
-        work(opened)
-    return opened
+    A zoo is taken, and errors raised, as by `run`.
+    """
+    if isinstance(first, Study | str | Path):
+        from .stage_cluster import cluster as work
+
+        with _alone(first) as opened:
+            work(opened)
+        return opened
+    from .significance import group
+
+    return group(first, **settings)
 
 
 def distil(study: Study | str | Path, *, only: Sequence[str] = ()) -> Study:
@@ -152,13 +198,17 @@ def _probed(study: Study, catalogue: Catalogue) -> list[str]:
 
 
 def _aligned(study: Study, catalogue: Catalogue) -> list[str]:
-    q = study.manifest.align.q
-    counted = catalogue.count_matches(q)
-    lines = [
-        f"{row['level']}: {row['matches']:,} matches, {row['significant']:,} above the nulls at q = {q:g}; median |r| "
-        f"{row['median_r']:.3f}" + (f" (by chance {row['null_r']:.3f})" if row["null_r"] is not None else "")
-        for row in counted
-    ]
+    q, chance = study.manifest.align.q, catalogue.chance_passed()
+    lines = []
+    for row in catalogue.count_matches(q):
+        by_chance = f" (by chance {row['null_r']:.3f})" if row["null_r"] is not None else ""
+        lines.append(
+            f"{row['level']}: {row['matches']:,} matches, {row['significant']:,} above the nulls at q = {q:g}; "
+            f"median |r| {row['median_r']:.3f}{by_chance}"
+        )
+        if row["significant"]:
+            passed = [f"{count:.1f} {NULLS_SAID[name]}" for name, count in chance.get(row["level"], {}).items()]
+            lines.append(f"  by the same measure chance gives: {', '.join(passed)}")
     return [*lines, _next(study, "cluster")]
 
 

@@ -137,8 +137,8 @@ def _kinship(edge: Row, network: str) -> str:
 def _tell_feature(catalogue: Catalogue, row: Row) -> list[str]:
     name = f" {row['name']}" if row["name"] else ""
     lines = [
-        f"feature {row['feature']}{name}: {row['role']} units at level {row['level']}, {_verdict(row)}",
-        f"  in {row['lineages']} lineages, universality {row['universality']:.0%}; {row['members']} units of "
+        f"feature {row['feature']}{name}: {row['role']} {row['kind']}s at level {row['level']}, {_verdict(row)}",
+        f"  in {row['lineages']} lineages, universality {row['universality']:.0%}; {row['members']} {row['kind']}s of "
         f"{row['networks']} networks",
         f"  {', '.join(words.format(row[key]) for key, words in STRENGTHS if not _missing(row[key]))}",
     ]
@@ -148,6 +148,8 @@ def _tell_feature(catalogue: Catalogue, row: Row) -> list[str]:
     return lines
 
 
+HEAVIEST = 5
+"""So many units of a direction are named."""
 STRENGTHS = (
     ("agreement", "agreement {:.3f} (mean r of a member with the others)"),
     ("support", "support {:.3f}"),
@@ -165,11 +167,15 @@ def _verdict(row: Row) -> str:
 
 def _member(row: Row) -> str:
     r = "" if _missing(row["r"]) else f"  r = {row['r']:.3f}"
+    if _missing(row["unit"]):
+        counted = sorted(enumerate(row["weights"]), key=lambda unit: -abs(unit[1]))[:HEAVIEST]
+        most = ", ".join(str(unit) for unit, weight in counted if weight)
+        return f"  {row['network']} {row['layer']}, a direction; most of it from units {most}{r}"
     return f"  {'-' if row['sign'] < 0 else '+'} {row['network']} {row['layer']}[{row['unit']}]{r}"
 
 
 def _closest_first(row: Row) -> tuple[float, str, str, int]:
-    return (0.0 if _missing(row["r"]) else -row["r"], row["network"], row["layer"], row["unit"])
+    return (0.0 if _missing(row["r"]) else -row["r"], row["network"], row["layer"], row["unit"] or 0)
 
 
 def _tell_equation(catalogue: Catalogue, row: Row) -> list[str]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from .align import align
+from ..zoo.errors import BadInput
+from .align import Given, described
 from .cluster import chance_cut, cluster, cluster_outputs
 from .feature import Features
 from .null import UNTRAINED, Twins, exceedance, null_zoos, q_values, worst
@@ -19,27 +20,9 @@ DRAWS = 20
 # Once every feature has such a q, more draws change nothing that anyone would act on.
 HOPELESS = 0.5
 FEWEST_DRAWS = 5
-NULL_MATCHES = 2000
 CUT_DRAWS = 2
 
 Finder = Callable[[Sequence[Activations]], Features]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Matches:
-    """Pairs of units of two networks of a level, with p and q of their correlation.
-
-    `null_r` holds what the same method matched in null zoos, by null; similarities, so never negative.
-    """
-
-    left_network: Int[np.ndarray, " matches"]
-    left_unit: Int[np.ndarray, " matches"]
-    right_network: Int[np.ndarray, " matches"]
-    right_unit: Int[np.ndarray, " matches"]
-    r: Float[np.ndarray, " matches"]
-    p: Float[np.ndarray, " matches"]
-    q: Float[np.ndarray, " matches"]
-    null_r: Mapping[str, Float[np.ndarray, " _null"]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,26 +49,20 @@ class Judgement:
     nulls: Mapping[str, NullFeatures]
 
 
-def match(
-    level: Sequence[Activations], *, method: str = "mutual", twins: Twins | None = None, seed: int = 0
-) -> Matches:
-    """Match the units of every two networks and tell how far above chance each match is.
+def group(networks: Sequence[Given], *, odd: bool = False, seed: int = 0, draws: int = DRAWS) -> Judgement:
+    """Find what several networks have in common among their units, and how far above chance it is.
 
-    The same method runs on null zoos, as many as give about 2000 matches of each kind (at most 20); a
-    match's p is the largest share of null matches at least as strong, over the nulls.
+    Takes plain arrays, samples x units, one a network, of any widths, recorded on the same samples; each
+    counts as a lineage of its own. `odd` says that units may be met with their signs flipped. Held against
+    rotated axes and shuffled samples. Raises BadInput for fewer than two networks, networks recorded on
+    different samples or on fewer than four.
     """
-    places, r = _matched(level, method)
-    null_r: dict[str, list[Float[np.ndarray, " _"]]] = {}
-    for draw in range(DRAWS):
-        short = [name for name, parts in null_r.items() if sum(map(len, parts)) < NULL_MATCHES]
-        if draw and not short:
-            break
-        for name, zoo in null_zoos(level, draw=draw, seed=seed, twins=twins).items():
-            null_r.setdefault(name, []).append(np.abs(_matched(zoo, method)[1]))
-    pooled = {name: np.concatenate(parts) for name, parts in null_r.items()}
-    p = worst({name: exceedance(np.abs(r), null) for name, null in pooled.items()}, len(r))
-    left_network, left_unit, right_network, right_unit = places
-    return Matches(left_network, left_unit, right_network, right_unit, r, p, q_values(p), pooled)
+    level = [described(one, odd=odd, name=f"network {number}") for number, one in enumerate(networks, 1)]
+    if len(level) < 2:
+        raise BadInput(
+            f"{len(level)} network has nothing in common with others", hint="give two networks or more, trained apart"
+        )
+    return discover(level, seed=seed, draws=draws)
 
 
 def discover(
@@ -133,22 +110,6 @@ def judge(
         if draw + 1 >= FEWEST_DRAWS and np.all(q >= HOPELESS):
             break
     return Judgement(features, p, q, _lift(features, nulls), nulls)
-
-
-def _matched(
-    level: Sequence[Activations], method: str
-) -> tuple[list[Int[np.ndarray, " matches"]], Float[np.ndarray, " matches"]]:
-    columns: list[list[Int[np.ndarray, " _"]]] = [[], [], [], []]
-    values: list[Float[np.ndarray, " _"]] = []
-    for (left, right), one in align(level, method=method).items():
-        units = np.flatnonzero(one.partner >= 0)
-        row = (np.full(len(units), left), units, np.full(len(units), right), one.partner[units])
-        for column, part in zip(columns, row, strict=True):
-            column.append(part)
-        values.append(one.r[units])
-    if not values:
-        return [np.zeros(0, dtype=np.int64) for _ in columns], np.zeros(0)
-    return [np.concatenate(column) for column in columns], np.concatenate(values)
 
 
 def _zoo_p(support: Float[np.ndarray, " features"], null: NullFeatures) -> Float[np.ndarray, " features"]:

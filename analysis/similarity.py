@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Num
@@ -23,12 +24,14 @@ class Activations:
 
     odd: whether a unit of this layer may stand for its negative (tanh, linear; never outputs).
     lineage: networks of one lineage are one witness. alive: dead units are never matched.
+    source: the Network and the name of its layer, where that is known: weight matching needs them.
     """
 
     values: Num[np.ndarray, "samples units"]
     odd: bool
     lineage: str
     alive: Bool[np.ndarray, " units"]
+    source: tuple[Any, str] | None = None
 
 
 def activations(
@@ -37,6 +40,7 @@ def activations(
     odd: bool = False,
     lineage: str,
     alive: Bool[np.ndarray, " units"] | None = None,
+    source: tuple[Any, str] | None = None,
 ) -> Activations:
     """Describe a layer's activations, marking dead units unless the caller knows them already.
 
@@ -48,7 +52,7 @@ def activations(
             hint=f"give the probe at least {FEWEST_SAMPLES} samples, better a thousand",
         )
     varies = measure(values).alive
-    return Activations(values, odd, lineage, varies if alive is None else varies & alive)
+    return Activations(values, odd, lineage, varies if alive is None else varies & alive, source)
 
 
 def standardise(
@@ -75,6 +79,19 @@ def correlate(
     for start in range(0, left.shape[1], BLOCK):
         r[start : start + BLOCK] = standardise(left[:, start : start + BLOCK]).T @ reference
     return np.clip(r, -1.0, 1.0)
+
+
+def product(
+    left: Float[np.ndarray, "samples left"], right: Float[np.ndarray, "samples right"], *, device: str = "cpu"
+) -> Float[np.ndarray, "left right"]:
+    """Multiply standardised units in the precision they have, on a device: their correlations."""
+    if device == "cpu":
+        r: Float[np.ndarray, "left right"] = left.T @ right
+        return r
+    import torch
+
+    first, second = (torch.from_numpy(np.ascontiguousarray(side)).to(device) for side in (left, right))
+    return np.asarray((first.T @ second).cpu().numpy())
 
 
 def resemblance(
@@ -138,6 +155,15 @@ def _centred(layer: Num[np.ndarray, "samples units"]) -> Float[np.ndarray, "samp
     live = moments.alive
     centred: Float[np.ndarray, "samples live"] = layer[:, live].astype(np.float64) - moments.mean[live]
     return centred
+
+
+def same_samples(networks: Sequence[Activations]) -> None:
+    """Raise BadInput for networks recorded on different samples."""
+    if len({len(one.values) for one in networks}) > 1:
+        raise BadInput(
+            f"networks with {sorted({len(one.values) for one in networks})} samples cannot be aligned",
+            hint="record all networks on the same probe",
+        )
 
 
 def _same_samples(left: Num[np.ndarray, "some left"], right: Num[np.ndarray, "others right"]) -> None:

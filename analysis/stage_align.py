@@ -14,13 +14,13 @@ from jaxtyping import Float
 
 from ..zoo.network import Layer, record, untrained_twin
 from ..zoo.store import content_key, write_atomically
+from .align import match
 from .correspond import Level, RecordedLayer, correspond
-from .significance import match
 from .similarity import Activations, activations, cka_table
 from .stage_probe import Observed, probe
 from .study import Study
 
-VERSION = "align-2"
+VERSION = "align-3"
 MOST_UNITS = 16_384
 """Units of one layer that are matched with those of others."""
 MATCH_COLUMNS = ("left_network", "left_unit", "right_network", "right_unit", "r", "p", "q")
@@ -47,6 +47,7 @@ class Aligned:
                 odd=self.layer(place).odd,
                 lineage=self.observed[place[0]].network.lineage,
                 alive=self.observed[place[0]].alive(self.layer(place)),
+                source=(self.observed[place[0]].network, self.layer(place).name),
             )
             for place in level.layers
         ]
@@ -85,7 +86,7 @@ def align(study: Study) -> Aligned:
     """
     observed = probe(study)
     names = [(seen.key, seen.network.name, seen.network.lineage) for seen in observed]
-    key = content_key(VERSION, names, study.manifest.seed)
+    key = content_key(VERSION, names, study.manifest.seed, study.manifest.align.method)
     file = study.store.result_path("align", key, ".npz")
     if not file.exists():
         arrays = _work(study, observed, key)
@@ -126,12 +127,15 @@ def _work(study: Study, observed: Sequence[Observed], key: str) -> dict[str, np.
     for number, level in enumerate(study.each("align", levels, name=lambda level: level.name)):
         found = match(
             aligned.activations(level),
+            method=study.manifest.align.method,
             twins=lambda draw, level=level: twins.of(level, draw),  # type: ignore[misc]
             seed=study.manifest.seed,
+            device=study.device,
         )
         arrays |= {f"{number}/{column}": getattr(found, column) for column in MATCH_COLUMNS}
         for name, null in found.null_r.items():
             arrays[f"{number}/null/{name}"] = null
+            arrays[f"{number}/draws/{name}"] = np.array(found.draws[name])
     return arrays | _similarities(layers)
 
 
@@ -156,7 +160,9 @@ def _similarities(layers: Sequence[Sequence[RecordedLayer]]) -> dict[str, np.nda
 
 def _index(study: Study, aligned: Aligned, arrays: Mapping[str, np.ndarray]) -> None:
     with study.writing() as catalogue:
-        if catalogue.indexed("align", "zoo") == aligned.key:
+        settings = study.manifest.align.model_dump(mode="json", include={"q", "method"}) | {"seed": study.manifest.seed}
+        key = content_key(aligned.key, settings)
+        if catalogue.indexed("align", "zoo") == key:
             return
         names = [seen.network.name for seen in aligned.observed]
         catalogue.replace(
@@ -167,7 +173,7 @@ def _index(study: Study, aligned: Aligned, arrays: Mapping[str, np.ndarray]) -> 
                     for level in aligned.levels
                     for place in level.layers
                 ],
-                "nulls": _null_rows(aligned, arrays),
+                "nulls": _null_rows(aligned, arrays, study.manifest.align.q),
                 "similarities": [
                     {
                         "left_network": names[left],
@@ -185,23 +191,26 @@ def _index(study: Study, aligned: Aligned, arrays: Mapping[str, np.ndarray]) -> 
         catalogue.keep_only("level", [level.name for level in aligned.levels], ("matches",))
         for number, level in enumerate(aligned.levels):
             catalogue.replace_arrow({"level": level.name}, "matches", _match_rows(aligned, level, number, arrays))
-        catalogue.mark("align", "zoo", aligned.key, {"seed": study.manifest.seed})
+        catalogue.mark("align", "zoo", key, settings)
 
 
-def _null_rows(aligned: Aligned, arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+def _null_rows(aligned: Aligned, arrays: Mapping[str, np.ndarray], q: float) -> list[dict[str, Any]]:
+    """Say of every null what it gave: how alike, and how many of its matches in a zoo would have passed as ours do."""
     rows = []
     for number, level in enumerate(aligned.levels):
         prefix = f"{number}/null/"
         for name in [name for name in arrays if name.startswith(prefix)]:
-            values = arrays[name]
-            some = len(values) > 0
+            values, null = arrays[name], name.removeprefix(prefix)
+            some, passing = len(values) > 0, np.abs(arrays[f"{number}/r"])[arrays[f"{number}/q"] <= q]
+            passed = np.sum(values >= passing.min()) / arrays[f"{number}/draws/{null}"] if passing.size else 0.0
             rows.append(
                 {
                     "level": level.name,
-                    "null_name": name.removeprefix(prefix),
+                    "null_name": null,
                     "matches": len(values),
                     "median_r": float(np.median(values)) if some else None,
                     "r95": float(np.quantile(values, 0.95)) if some else None,
+                    "passed": float(passed),
                 }
             )
     return rows

@@ -15,31 +15,37 @@ from jaxtyping import Int
 from ..zoo.store import content_key, write_atomically
 from .correspond import Level
 from .feature import features_from, reliability
+from .judge_shared import JudgedDirections, judge_shared
+from .moments import measure
 from .significance import Judgement, discover, judge
 from .similarity import Activations
 from .stage_align import Aligned, Twins, align
 from .stage_probe import Observed
 from .study import Study
 
-VERSION = "cluster-4"
+VERSION = "cluster-5"
 EQUATION_TABLES = ("equations", "fronts", "constants", "agreements", "relevances")
 """What is said of equations: gone when the features that they describe are others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A unit of a feature, its sign against the prototype, and its r with the other lineages' prototype."""
+    """A unit of a feature, its sign against the prototype, and its r with the other lineages' prototype.
+
+    Of a direction, `unit` is -1 and `weights` tell how much each unit of the layer counts, before its nonlinearity.
+    """
 
     network: str
     layer: str
     unit: int
     sign: int
     r: float
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A group of units that do the same thing, with what speaks for it; see `feature.Features` for the terms.
+    """Units, or directions, that do the same thing, with what speaks for it; see `feature.Features` for the terms.
 
     `universality` is the share of all lineages of the zoo, also of those without such a level.
 
@@ -47,6 +53,7 @@ class Feature:
     """
 
     number: int
+    kind: str
     level: str
     role: str
     positions: int
@@ -102,10 +109,14 @@ def cluster(study: Study) -> Clustered:
             temporary.write_text(json.dumps(found))
     kept = json.loads(file.read_text())
     features = tuple(
-        Feature(**{**row, "members": tuple(Member(**member) for member in row["members"])}) for row in kept["features"]
+        Feature(**{**row, "members": tuple(_member(member) for member in row["members"])}) for row in kept["features"]
     )
     _index(study, features, key)
     return Clustered(features, aligned, tuple(kept["null_support"]), key)
+
+
+def _member(row: Mapping[str, Any]) -> Member:
+    return Member(**{**row, "weights": tuple(row["weights"])})
 
 
 def _work(study: Study, aligned: Aligned) -> dict[str, Any]:
@@ -118,6 +129,8 @@ def _work(study: Study, aligned: Aligned) -> dict[str, Any]:
         stable = reliability(values, judged.features)
         chance += [float(support) for null in judged.nulls.values() for support in null.support]
         found += [_feature(study, aligned, level, judged, stable, index) for index in range(len(judged.features))]
+        if level.role == "hidden" and len({one.lineage for one in values}) > 1:
+            found += _directions(study, aligned, level, values, twins, judged)
     numbered = [replace(feature, number=number) for number, feature in enumerate(sorted(found, key=_order), 1)]
     return {"features": [asdict(feature) for feature in numbered], "null_support": chance}
 
@@ -175,6 +188,7 @@ def _feature(
     lineages = len({lineage[member.network] for member in members})
     return Feature(
         number=0,
+        kind="unit",
         level=level.name,
         role=level.role,
         positions=level.positions,
@@ -193,6 +207,66 @@ def _feature(
     )
 
 
+def _directions(
+    study: Study, aligned: Aligned, level: Level, values: Sequence[Activations], twins: Twins, judged: Judgement
+) -> list[Feature]:
+    """Give what the networks of a level share beyond single units, up to a change of axes."""
+    settings = study.manifest.align
+    found = judge_shared(
+        values,
+        known=judged.features.prototypes[:, judged.q <= settings.q],
+        twins=lambda draw: twins.of(level, draw),
+        q=settings.q,
+        seed=study.manifest.seed,
+        draws=settings.null_draws,
+    )
+    lineages = {seen.network.lineage for seen in aligned.observed}
+    scale = [np.sqrt(np.where(one.alive, measure(one.values).variance, 1.0)) for one in values]
+    features = []
+    for index in np.flatnonzero(found.new):
+        members = tuple(
+            _direction(aligned, level, place, found, int(index), scale[place])
+            for place in np.flatnonzero(found.shared.held[:, index]).tolist()
+        )
+        universality = float(found.shared.lineages[index]) / len(lineages)
+        features.append(
+            Feature(
+                number=0,
+                kind="direction",
+                level=level.name,
+                role=level.role,
+                positions=level.positions,
+                name="",
+                unit="",
+                members=members,
+                lineages=int(found.shared.lineages[index]),
+                universality=universality,
+                agreement=float(found.shared.agreement[index]),
+                support=universality * float(found.shared.agreement[index]),
+                reliability=math.nan,
+                lift=found.lift,
+                p=found.p,
+                q=found.q,
+                above_null=True,
+            )
+        )
+    return features
+
+
+def _direction(
+    aligned: Aligned, level: Level, place: int, found: JudgedDirections, index: int, scale: np.ndarray
+) -> Member:
+    weights = found.shared.weights[place][:, index] / scale
+    return Member(
+        aligned.observed[level.layers[place][0]].network.name,
+        aligned.layer(level.layers[place]).name,
+        -1,
+        1,
+        float(found.shared.r[place, index]),
+        tuple(weights.tolist()),
+    )
+
+
 def _meaning(study: Study, aligned: Aligned, level: Level, members: Sequence[Member]) -> tuple[str, str]:
     """Give an output the name and unit that zoo.toml has for it."""
     if level.role != "output" or not study.manifest.outputs:
@@ -203,11 +277,12 @@ def _meaning(study: Study, aligned: Aligned, level: Level, members: Sequence[Mem
 
 
 def _order(feature: Feature) -> tuple[object, ...]:
-    """Outputs first, as the networks have them; then what is above the nulls, best supported first."""
+    """Outputs first, as the networks have them; then what is above the nulls, units first, best supported first."""
     first = (feature.members[0].network, feature.members[0].unit)
     if feature.role == "output":
         return (0, first[1], first[0], feature.level)
-    return (1 if feature.above_null else 2, -round(feature.support, 9), feature.level, first)
+    rank = (1 if feature.kind == "unit" else 2) if feature.above_null else 3
+    return (rank, -round(feature.support, 9), feature.level, first)
 
 
 def _index(study: Study, features: Sequence[Feature], key: str) -> None:
@@ -221,7 +296,12 @@ def _index(study: Study, features: Sequence[Feature], key: str) -> None:
             del row["positions"]
             row |= {"feature": feature.id, "members": len(feature.members), "networks": feature.networks}
             rows.append(row)
-            members += [{"feature": feature.id, **asdict(member)} for member in feature.members]
+            members += [_member_row(feature, member) for member in feature.members]
         catalogue.replace({}, {"features": rows, "members": members, **{table: [] for table in EQUATION_TABLES}})
         catalogue.replace({"stage": "distil"}, {"stages": []})
         catalogue.mark("cluster", "zoo", key, study.manifest.align.model_dump(mode="json"))
+
+
+def _member_row(feature: Feature, member: Member) -> dict[str, Any]:
+    row = {"feature": feature.id, **asdict(member)}
+    return row | ({"unit": None} if feature.kind == "direction" else {"weights": None})

@@ -23,11 +23,11 @@ from .expression import evaluate, variables
 from .judge import Candidate, Sample, Target
 from .parsing import parse
 from .search import ENGINES
-from .stage_cluster import EQUATION_TABLES, Feature, cluster
+from .stage_cluster import EQUATION_TABLES, Feature, Member, cluster
 from .stage_probe import Observed
 from .study import Progress, Study, versions
 
-VERSION = "distil-5"
+VERSION = "distil-6"
 
 Columns = Mapping[str, Float[np.ndarray, " samples"]]
 
@@ -53,15 +53,23 @@ class Witness:
         """
         votes: dict[str, list[np.ndarray]] = {lineage: [] for lineage in self.lineages}
         for member in self.feature.members:
-            seen = self.networks[member.network]
-            layer = next(layer for layer in seen.network.layers if layer.name == member.layer)
-            batches = record(seen.network, rows, device=self.study.device)
-            values = np.concatenate([batch[layer.name].post[:, member.unit] for batch in batches])
-            if not self.feature.name:
-                mean, deviation = seen.moments(layer)[:, member.unit]
-                values = member.sign * (values - mean) / (deviation or 1.0)
-            votes[seen.network.lineage].append(values.astype(np.float64))
+            lineage = self.networks[member.network].network.lineage
+            votes[lineage].append(self._ask(member, rows).astype(np.float64))
         return np.stack([np.mean(values, axis=0) for values in votes.values()])
+
+    def _ask(self, member: Member, rows: Float[np.ndarray, "samples inputs"]) -> Float[np.ndarray, " samples"]:
+        seen = self.networks[member.network]
+        layer = next(layer for layer in seen.network.layers if layer.name == member.layer)
+        batches = [batch[layer.name] for batch in record(seen.network, rows, device=self.study.device)]
+        if member.weights:
+            weights = np.array(member.weights)
+            values = np.concatenate([batch.pre @ weights for batch in batches])
+            return np.asarray(values - seen.pre(layer).mean(axis=0, dtype=np.float64) @ weights)
+        values = np.concatenate([batch.post[:, member.unit] for batch in batches])
+        if self.feature.name:
+            return values
+        mean, deviation = seen.moments(layer)[:, member.unit]
+        return np.asarray(member.sign * (values - mean) / (deviation or 1.0))
 
 
 def distil_features(study: Study, *, only: Sequence[str] = ()) -> tuple[str, ...]:
@@ -141,7 +149,7 @@ def _quick(settings: DistilTable) -> DistilTable:
 
 def _key(study: Study, witness: Witness, settings: DistilTable) -> str:
     feature = witness.feature
-    members = [(witness.networks[m.network].key, m.layer, m.unit, m.sign) for m in feature.members]
+    members = [(witness.networks[m.network].key, m.layer, m.unit, m.sign, m.weights) for m in feature.members]
     return content_key(
         VERSION,
         [

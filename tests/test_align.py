@@ -7,9 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from consilience.analysis.align import METHODS, Alignment, align, universe
+from consilience.analysis.align import align, match
+from consilience.analysis.matching import Alignment
+from consilience.analysis.methods import METHODS, align_networks
 from consilience.analysis.similarity import Activations, activations, correlate
+from consilience.analysis.subspace import Directions
+from consilience.analysis.universe import universe
 from consilience.zoo.errors import BadInput
+
+MATCHING = ("assignment", "mutual", "partial", "universe")
+"""The methods that give every unit one partner or none."""
 
 
 def _base(units: int = 40, *, seed: int = 0, samples: int = 500) -> np.ndarray:
@@ -32,11 +39,11 @@ def _copies(count: int, *, odd: bool, dead: int = 0) -> tuple[list[Activations],
     return networks, orders
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", MATCHING)
 @pytest.mark.parametrize("odd", [True, False])
 def test_planted_copies_match_whole_and_dead_units_stay_alone(method: str, odd: bool) -> None:
     networks, orders = _copies(4, odd=odd, dead=3)
-    for (left, right), found in align(networks, method=method).items():
+    for (left, right), found in align_networks(networks, method=method).items():
         alive = networks[left].alive
         assert alive.tolist() == (orders[left] >= 3).tolist()
         assert (found.partner[~alive] == -1).all()
@@ -48,7 +55,7 @@ def test_planted_copies_match_whole_and_dead_units_stay_alone(method: str, odd: 
         assert (np.sign(found.r[alive]) == found.sign[alive]).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", MATCHING)
 @pytest.mark.parametrize(("left_odd", "right_odd"), [(False, False), (True, False), (True, True)])
 def test_r_is_negative_only_where_a_layer_is_odd(method: str, left_odd: bool, right_odd: bool) -> None:
     base = _base()
@@ -57,7 +64,7 @@ def test_r_is_negative_only_where_a_layer_is_odd(method: str, left_odd: bool, ri
         activations(base, odd=left_odd, lineage="a"),
         activations(mirrored, odd=right_odd, lineage="b"),
     ]
-    found = align(networks, method=method)[0, 1]
+    found = align_networks(networks, method=method)[0, 1]
     if left_odd or right_odd:
         assert (found.partner == np.arange(40)[::-1]).all()
         assert (found.sign == -1).all()
@@ -66,18 +73,18 @@ def test_r_is_negative_only_where_a_layer_is_odd(method: str, left_odd: bool, ri
         assert not (found.partner == np.arange(40)[::-1]).any()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", MATCHING)
 def test_invariances(method: str) -> None:
     rng = np.random.default_rng(5)
     first, second = _base(30, seed=1), _base(30, seed=1) + 0.5 * rng.standard_normal((500, 30))
-    plain = align(_pair(first, second), method=method)[0, 1]
+    plain = align_networks(_pair(first, second), method=method)[0, 1]
     samples, order = rng.permutation(500), rng.permutation(30)
-    turned = align(_pair(first[samples] * 3.0 + 1.0, -2.0 * second[samples][:, order]), method=method)[0, 1]
+    turned = align_networks(_pair(first[samples] * 3.0 + 1.0, -2.0 * second[samples][:, order]), method=method)[0, 1]
     moved = np.where(turned.partner >= 0, order[turned.partner], -1)
     assert (moved == plain.partner).all()
     np.testing.assert_allclose(turned.r, -plain.r, atol=1e-5)
     more = np.hstack([first, np.full((500, 1), 2.0)])
-    assert align(_pair(more, second), method=method)[0, 1].partner[:-1].tolist() == plain.partner.tolist()
+    assert align_networks(_pair(more, second), method=method)[0, 1].partner[:-1].tolist() == plain.partner.tolist()
 
 
 def _pair(first: np.ndarray, second: np.ndarray) -> list[Activations]:
@@ -100,7 +107,7 @@ def _lost(first: Alignment, second: Alignment, third: Alignment) -> int:
 
 def test_a_universe_closes_every_cycle_and_assignment_does_not() -> None:
     networks = _noise_zoo()
-    through, direct = align(networks, method="universe"), align(networks, method="assignment")
+    through, direct = align_networks(networks, method="universe"), align_networks(networks, method="assignment")
     assert _lost(through[0, 1], through[1, 2], through[0, 2]) == 0
     assert _lost(direct[0, 1], direct[1, 2], direct[0, 2]) > 40
     placed = universe(networks)
@@ -115,7 +122,7 @@ def test_a_universe_gives_up_little_correlation() -> None:
         activations((truth + 0.8 * rng.standard_normal(truth.shape))[:, rng.permutation(50)], odd=True, lineage=str(n))
         for n in range(6)
     ]
-    through, direct = align(networks, method="universe"), align(networks, method="assignment")
+    through, direct = align_networks(networks, method="universe"), align_networks(networks, method="assignment")
     loss = [np.abs(direct[key].r).mean() - np.abs(through[key].r).mean() for key in direct]
     assert np.mean(loss) < 0.08
 
@@ -131,25 +138,90 @@ def test_networks_of_any_width_share_a_universe() -> None:
         assert [home[slot] for slot in slots.tolist()] == units.tolist()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", MATCHING)
 def test_odd_sizes_are_no_trouble(method: str) -> None:
     one, dead = np.arange(10.0)[:, None], np.ones((10, 3))
 
     def partners(first: np.ndarray, second: np.ndarray) -> list[int]:
         pair = [activations(first, lineage="a"), activations(second, lineage="b")]
-        found: list[int] = align(pair, method=method)[0, 1].partner.tolist()
+        found: list[int] = align_networks(pair, method=method)[0, 1].partner.tolist()
         return found
 
     assert partners(one, 2.0 * one) == [0]
     assert partners(one, dead) == [-1]
     assert partners(dead, dead) == [-1, -1, -1]
-    assert not align([activations(one, lineage="a")], method=method)
-    assert not align([], method=method)
+    assert not align_networks([activations(one, lineage="a")], method=method)
+    assert not align_networks([], method=method)
 
 
 def test_what_cannot_be_aligned_is_refused() -> None:
     networks: Sequence[Activations] = _pair(_base(3), _base(3, samples=400))
     with pytest.raises(BadInput, match="no alignment method 'magic'"):
-        align(networks, method="magic")
+        align_networks(networks, method="magic")
     with pytest.raises(BadInput, match=r"networks with \[400, 500\] samples"):
-        align(networks)
+        align_networks(networks)
+
+
+def _planted_pair(noise: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Half of the units have a counterpart, half have none."""
+    rng = np.random.default_rng(9)
+    common, order = rng.standard_normal((600, 30)), rng.permutation(60)
+    left, right = (
+        np.hstack([common, rng.standard_normal((600, 30))]) + noise * rng.standard_normal((600, 60)) for _ in "ab"
+    )
+    return left, right[:, order], order
+
+
+@pytest.mark.parametrize("method", MATCHING)
+def test_two_arrays_are_aligned_and_only_true_matches_count(method: str) -> None:
+    left, right, order = _planted_pair()
+    found = align(left, right, method=method)
+    assert isinstance(found, Alignment)
+    assert found.q is not None
+    counted = np.flatnonzero(found.q <= 0.05)
+    true = (found.partner >= 0) & (order[found.partner] == np.arange(60))
+    assert true[:30].all()
+    assert set(range(30)) <= set(counted.tolist())
+    assert np.sum(counted >= 30) <= 2
+    assert np.isnan(found.q[found.partner < 0]).all()
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in MATCHING and name != "weights"])
+def test_directions_of_two_arrays_say_whether_they_count(method: str) -> None:
+    rng = np.random.default_rng(4)
+    left, right, _ = _planted_pair()
+    turned = right @ np.linalg.qr(rng.standard_normal((60, 60)))[0]
+    found = align(left, turned if method != "soft" else right, method=method)
+    assert isinstance(found, Directions)
+    assert found.q is not None
+    assert np.sum(found.q <= 0.05) >= 20
+    nothing = align(left, rng.standard_normal((600, 60)), method=method)
+    assert isinstance(nothing, Directions)
+    assert nothing.q is None or np.mean(nothing.q <= 0.05) <= 0.05
+
+
+def test_pure_noise_has_next_to_no_matches_that_count() -> None:
+    rng = np.random.default_rng(5)
+    for method in MATCHING:
+        found = align(rng.standard_normal((500, 200)), rng.standard_normal((500, 200)), method=method)
+        assert isinstance(found, Alignment)
+        assert found.q is not None
+        assert np.mean(found.q <= 0.05) <= 0.05
+
+
+def test_arrays_that_cannot_be_aligned_are_refused() -> None:
+    base = _base(3)
+    for bad, message in (
+        (base[:, 0], "no table of samples x units"),
+        (base.astype(str), "no table of samples x units"),
+        (base[:3], "3 samples are too few"),
+        (np.ones((500, 3)), "the right layer has no live unit"),
+        (np.full((500, 3), np.nan), "the right layer has no live unit"),
+        (base[:400], r"networks with \[400, 500\] samples"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            align(base, bad)
+    with pytest.raises(BadInput, match="arrays have no weights"):
+        align(base, base, method="weights")
+    with pytest.raises(BadInput, match="directions, not units"):
+        match(_pair(base, base), method="cca")

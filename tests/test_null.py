@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from consilience.analysis.align import match
 from consilience.analysis.feature import features_from
 from consilience.analysis.null import (
     NULLS,
@@ -20,7 +21,7 @@ from consilience.analysis.null import (
     untrain,
     worst,
 )
-from consilience.analysis.significance import discover, judge, match
+from consilience.analysis.significance import discover, judge
 from consilience.analysis.similarity import Activations, activations, correlate
 from consilience.zoo.errors import BadInput
 
