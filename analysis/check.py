@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..zoo.architecture import infer
-from ..zoo.errors import NotFound, Refused
+from ..zoo.errors import ConsilienceError, NotFound, Refused
 from ..zoo.inspection import Located
 from ..zoo.locate import INDEX, SUFFIXES, locate_given
 from ..zoo.manifest import Manifest, NetworksTable
 from ..zoo.network import Network
+from ..zoo.scratch import Scratch
 from .sources import Source, shown, sources
 from .stage_ingest import Ingested, build, gather, status_of
-from .study import Study
+from .study import Study, find_study
 
 _UNKNOWN = {"unknown-format", "empty"}
 """What lies in a folder and promises nothing is passed by where it is one of these."""
@@ -55,13 +55,30 @@ def check(
     places = list(dict.fromkeys(place for path in paths for place in locate_given(path)))
     if not places:
         raise NotFound(f"no checkpoint in {', '.join(paths)}", hint="give files, folders or globs of checkpoints")
-    with tempfile.TemporaryDirectory(prefix="consilience-check-") as scratch:
-        bench = replace(study or _nothing_known(), home=Path(scratch))
+    with Scratch() as scratch:
+        bench = replace(study or _nothing_known(), home=scratch)
         whole, _ = gather(bench, _named(bench, places, said or {}, known=study is not None))
         explicit = {Path(path) for path in paths}
         return tuple(
             _checkup(bench, item) for item in whole if item.source.place.file in explicit or not _promises_nothing(item)
         )
+
+
+def nearest_study(start: Path, *, tell: Callable[[str], None], **settings: Any) -> Study | None:
+    """Open the study of a folder, or of the nearest one above it, as far as there is one that can be used.
+
+    Nobody named it: what is wrong with it is told in one line, and no reason not to look at files.
+    """
+    try:
+        study = find_study(start, **settings)
+        sources(study)
+        _ = study.manifest.probe and study.probe
+        return study
+    except NotFound:
+        pass
+    except ConsilienceError as error:
+        tell(f"warning: {error.what}; the files are checked without that zoo.toml")
+    return None
 
 
 def _nothing_known() -> Study:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..zoo.errors import one_line
 from ..zoo.fingerprint import Fingerprint, fingerprint, read_fingerprint, write_fingerprint
 from ..zoo.lineage import Kinship, kinships, lineages
 from ..zoo.store import content_key, write_atomically
@@ -60,7 +61,8 @@ def lineages_of(study: Study, found: Sequence[Descendant]) -> tuple[dict[str, st
         for item, start in zip(found, first, strict=True)
     }
     kin = tuple(
-        Kin(found[e.right].name, found[e.left].name, e.relation, e.similarity, e.evidence, e in counted) for e in edges
+        Kin(found[e.right].name, found[e.left].name, e.relation, e.similarity, one_line(e.evidence), e in counted)
+        for e in edges
     )
     return named, kin
 

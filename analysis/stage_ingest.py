@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -67,8 +68,8 @@ def ingest(study: Study) -> tuple[Ingested, ...]:
 def gather(study: Study, named: Sequence[Source]) -> tuple[tuple[Ingested, ...], tuple[Kin, ...]]:
     """Read checkpoints, build their networks and compare their weights; the catalogue is left alone."""
     places = list(dict.fromkeys(source.place for source in named))  # members of one file are read once
-    with Sandbox() as sandbox:
-        seen = _Seen(places, inspect(places, store=study.store, sandbox=sandbox))
+    with Sandbox() as sandbox, closing(inspect(places, store=study.store, sandbox=sandbox)) as inspected:
+        seen = _Seen(places, inspected)
         found = [_ingest(study, source, seen(source)) for source in study.each("ingest", named, name=lambda s: s.name)]
     return _with_lineages(study, found, seen)
 

@@ -33,20 +33,9 @@ SHARDS, BLOCK = 4, 1 << 24
 """Files of the large checkpoint, numbers of each of its tensors."""
 SMALL = """
 name = "small"
-[[networks]]
-path = "networks/*.safetensors"
-[[outputs]]
-name = "y"
-[probe]
-samples = 64
-[[probe.variables]]
-name = "a"
-low = -1.0
-high = 1.0
-[[probe.variables]]
-name = "b"
-low = -1.0
-high = 1.0
+networks = [{ path = "networks/*.safetensors" }]
+outputs = [{ name = "y" }]
+probe = { samples = 64, variables = [{ name = "a", low = -1, high = 1 }, { name = "b", low = -1, high = 1 }] }
 """
 LARGE = """
 name = "large"

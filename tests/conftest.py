@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -12,8 +13,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.abc import MetaPathFinder
-from importlib.machinery import PathFinder
 from pathlib import Path
 
 import duckdb
@@ -32,34 +31,11 @@ CHECKED = [
 install_import_hook(CHECKED, "beartype.beartype")
 
 
-class Operators(MetaPathFinder):
-    """Declare two operators of torchvision before it is imported, where its own, compiled ones cannot load.
-
-    That is so beside a torch for the CPU alone. Its import would fail for want of them, though no classifier
-    uses them.
-    """
-
-    library = None
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name != "torchvision" or (spec := PathFinder.find_spec(name)) is None:
-            return
-        sys.meta_path.remove(self)
-        import torch
-
-        try:
-            for compiled in Path(str(spec.origin)).parent.glob("_C.*"):
-                torch.ops.load_library(compiled)
-        except OSError:
-            self.library = torch.library.Library(name, "DEF")
-            self.library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            self.library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
-
-OPERATORS = Operators()
-sys.meta_path.insert(0, OPERATORS)
-
 HERE = Path(__file__).parent
+START = HERE / "start"
+"""Python starts with what lies there, here and in every process that a test begins."""
+os.environ["PYTHONPATH"] = os.pathsep.join([str(START), *filter(None, [os.environ.get("PYTHONPATH")])])
+STARTED = runpy.run_path(str(START / "sitecustomize.py"))
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # the warm program can fork
     "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # also on macOS

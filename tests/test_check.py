@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from consilience.analysis.check import check
+from consilience.analysis import stage_ingest
+from consilience.analysis.check import check, nearest_study
 from consilience.analysis.study import open_study
-from consilience.zoo.errors import NotFound
+from consilience.zoo.errors import ConsilienceError, NotFound
+from consilience.zoo.store import Store
 
 
 @pytest.fixture
@@ -76,3 +81,64 @@ def test_a_file_that_is_not_there_is_one_refusal(folder: Path) -> None:
     found = by_name(check([str(folder / "nowhere.pt"), str(folder / "told.safetensors")]))
     assert found["nowhere.pt"].code == "missing"
     assert found["told.safetensors"].status == "ok"
+
+
+@pytest.mark.parametrize(
+    "content", ['{"weight_map": {"a": ', "[]", "{", "", "no JSON", '{"weight_map": {"a": "../b"}}']
+)
+def test_an_index_that_is_broken_is_told(folder: Path, content: str) -> None:
+    (folder / "model.safetensors.index.json").write_text(content)
+    (folder / "settings.json").write_text(content)
+    found = by_name(check([str(folder)]))
+    assert "settings.json" not in found
+    index = found["model.safetensors.index.json"]
+    assert index.status == "refused"
+    assert index.message
+    assert index.hint
+
+
+def test_an_exception_comes_through_and_leaves_nothing(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where files are still being copied when the first one breaks."""
+    for number in range(12):
+        save_file({"0.weight": torch.full((8, 4), float(number))}, folder / f"{number:02}.safetensors")
+    scratch, add_object = tmp_path_factory.mktemp("scratch"), Store.add_object
+
+    def slow(*arguments: Any, **named: Any) -> str:
+        time.sleep(0.1)
+        return add_object(*arguments, **named)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr(Store, "add_object", slow)
+    monkeypatch.setattr(stage_ingest, "build", broken)
+    with pytest.raises(ZeroDivisionError):
+        check([str(folder)], said={"activation": "tanh"})
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ('name = "tiny"', "name", "not TOML"),
+        ("samples = 64", "samples = -1", "samples"),
+        ("networks/*.safetensors", "nowhere/*.safetensors", "nothing matches"),
+        ("samples = 64", 'samples = 64\nrows = "nowhere.csv"', "nowhere.csv"),
+    ],
+)
+def test_a_wrong_zoo_that_nobody_named_is_told_and_left(tiny: Path, old: str, new: str, match: str) -> None:
+    said: list[str] = []
+    assert nearest_study(tiny / "networks", tell=said.append) is not None
+    assert nearest_study(Path("/"), tell=said.append) is None
+    assert said == []
+    zoo = tiny / "zoo.toml"
+    zoo.write_text(zoo.read_text().replace(old, new, 1))
+    assert nearest_study(tiny / "networks", tell=said.append) is None
+    (line,) = said
+    assert match in line
+    assert line.isprintable()
+    with pytest.raises(ConsilienceError, match=match):
+        check([str(tiny)], study=open_study(tiny))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 import os
 import pickle
 import random
@@ -719,6 +720,17 @@ def test_truth_values_are_zero_or_one(tmp_path: Path) -> None:
     mask = read_checkpoint(tmp_path / "a").tensors["m"]
     assert mask.dtype == np.bool_
     assert mask.view(np.uint8).tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_a_bare_truth_value_of_any_byte_is_read(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    header = f"{{'descr': '|b1', 'fortran_order': False, 'shape': {shape}, }}"
+    (tmp_path / "a.npy").write_bytes(npy(header, b"\x02" * math.prod(shape)))
+    found = read_checkpoint(tmp_path / "a.npy")
+    ((_, array),) = found.tensors.items()
+    assert array.dtype == np.bool_
+    assert array.shape == shape
+    assert array.all()
 
 
 def test_many_warnings_and_long_metadata_are_cut(tmp_path: Path) -> None:

@@ -46,6 +46,17 @@ def test_what_zoo_toml_says_stands_against_the_evidence(study: Study) -> None:
     assert [edge.counted for edge in kin] == [False]
 
 
+def test_names_that_strangers_gave_tensors_stay_on_one_line(study: Study) -> None:
+    """The evidence names a tensor that two relatives share."""
+    odd = {f"\x1b[2J\r\n{key}": array for key, array in weights(1).items()}
+    other = odd | {"0.weight": weights(3)["0.weight"]}
+    more = odd | {"0.weight": weights(4)["0.weight"], "1.weight": weights(5)["0.weight"]}
+    found = [Descendant(name, name, None, tensors, None) for name, tensors in (("a", other), ("b", more))]
+    _, (edge,) = lineages_of(study, found)
+    assert "?[2J??0.weight" in edge.evidence
+    assert edge.evidence.isprintable()
+
+
 def test_an_undeclared_relative_joins_a_declared_lineage(study: Study) -> None:
     named, _ = lineages_of(study, [network("a", 1), network("b", 1, declared="ours"), network("c", 3)])
     assert named == {"a": "ours", "b": "ours", "c": "c"}

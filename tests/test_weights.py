@@ -23,6 +23,17 @@ def test_every_kind_in_both_orders(tmp_path: Path, kind: str, order: str) -> Non
     np.testing.assert_array_equal(found, array)
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (2, 2)])
+@pytest.mark.parametrize("byte", [0, 1, 2, 128, 255])
+def test_a_truth_value_is_read_from_any_byte(tmp_path: Path, byte: int, shape: tuple[int, ...]) -> None:
+    (tmp_path / "a").write_bytes(bytes([byte]) * 4)
+    found = read_place(Place(tmp_path / "a", 0, "<b1", shape))
+    assert found.dtype == np.bool_
+    assert found.shape == shape
+    assert found.view(np.uint8).max() == (byte > 0)  # whatever asks how it is stored finds 0 or 1
+    np.testing.assert_array_equal(found, np.full(shape, byte > 0))
+
+
 def test_strides_and_spans(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(np.arange(12, dtype="<f4").tobytes())
     place = Place(tmp_path / "a", 4, "<f4", (3, 2), (1, 4))

@@ -19,6 +19,7 @@ from .blueprint import Blueprint, image_shape
 from .errors import Refused
 from .frame import Unfilled, allowance, attempted, counted, fill, imported, shown
 from .keys import fit
+from .trial import try_apart
 
 FETCHING = frozenset(
     {"pretrained", "weights", "weights_backbone", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"}
@@ -34,10 +35,18 @@ _CORRECT = "correct options in zoo.toml"
 
 
 def build_timm(blueprint: Blueprint) -> nn.Module:
-    """Build "timm:NAME". A config.json of timm's beside the weights speaks where options do not.
+    """Build "timm:NAME". A config.json of timm's beside the weights speaks where options do not; it is tried first.
 
-    Raises Refused (missing-package, no-architecture, options, config, keys, shapes, dtype).
+    Raises Refused (missing-package, no-architecture, options, config, keys, shapes, dtype, crashed, timed-out,
+    memory).
     """
+    if timm_name(blueprint.checkpoint.config) is not None:
+        try_apart("build_named:assemble_timm", blueprint, package="timm", preload=(__name__,))
+    return assemble_timm(blueprint)
+
+
+def assemble_timm(blueprint: Blueprint) -> nn.Module:
+    """Do what `build_timm` does, in this process alone."""
     timm = imported("timm")
     name = _known(blueprint.detail, timm.list_models(), library="timm", base=blueprint.detail.partition(".")[0])
     config = blueprint.checkpoint.config if timm_name(blueprint.checkpoint.config) == name else {}

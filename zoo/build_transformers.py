@@ -2,7 +2,7 @@
 
 config.json comes from a stranger. What it says that is not a model's description (code of its own, names of
 other models, kernels, quantisation) is left out or refused; its numbers are bounded by what the checkpoint
-holds; and the model is first built of shapes alone, and counted.
+holds; the model is first built of shapes alone, and counted; and all of that is first done in a process apart.
 
 Rows are token ids, or images. Of what a model gives one tensor is taken: its logits, else its pooled output,
 else its last hidden state. Where that has positions, their mean is taken; of a causal language model the last
@@ -30,11 +30,13 @@ from .errors import Refused
 from .frame import allowance, attempted, counted, imported, quiet, shown
 from .keys import BOOKKEEPING, Renamed, refuse_others, renamed, wrong_shape
 from .model_config import AGAIN, model_config
+from .trial import try_apart
 
 OPTIONS = ("head", "part", "output", "positions")
 POSITIONS = ("mean", "last", "first", "all")
 USUAL_SIDE = 224
 USUAL_TOKENS = 16
+_PRELOAD = ("transformers.modeling_utils", "transformers.models.auto.modeling_auto", __name__)
 _FIELDS = ("logits", "pooler_output", "last_hidden_state")
 _LAST = ("ForCausalLM", "LMHeadModel")
 _POOLER = "pooler."
@@ -43,12 +45,19 @@ COMPUTED = (*BOOKKEEPING, "position_ids", "token_type_ids", "inv_freq", "attn.bi
 
 
 def build_transformers(blueprint: Blueprint) -> nn.Module:
-    """Build "transformers:" from the config.json beside the weights.
+    """Build "transformers:" from the config.json beside the weights, after a trial in a sandbox.
 
-    Raises Refused (missing-package, no-config, config, options, keys, shapes).
+    Raises Refused (missing-package, no-config, config, options, keys, shapes, crashed, timed-out, memory).
     """
+    try_apart("build_transformers:assemble", blueprint, package="transformers", preload=_PRELOAD)
+    return assemble(blueprint)
+
+
+def assemble(blueprint: Blueprint) -> nn.Module:
+    """Do what `build_transformers` does, in this process."""
     options = _options(blueprint)
     transformers = imported("transformers")
+    imported("transformers.modeling_utils")  # which may fail where the package itself does not
     with _silent(transformers):
         config = model_config(transformers, blueprint)
         name = _class_name(transformers, config, head=options["head"])

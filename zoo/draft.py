@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-import tempfile
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 
 from .appraise import Found, appraise
@@ -21,6 +21,7 @@ from .locate import PACKAGE, SUFFIXES, locate_given
 from .manifest import ProbeTable, check_manifest
 from .probe import ROWS, make_probe
 from .sandbox import Sandbox
+from .scratch import Scratch
 from .sketch import Group, RowsFile, Sketch, alternatives, counted, plain, sketch
 from .store import Store, write_atomically
 
@@ -107,8 +108,11 @@ def _read_all(
     folder: Path, places: Sequence[Located], files: Sequence[str], said: Mapping[str, str]
 ) -> tuple[list[Found], list[str]]:
     found, aside = [], []
-    with tempfile.TemporaryDirectory(prefix="consilience-init-") as scratch, Sandbox() as sandbox:
-        inspected = inspect(places, store=Store(Path(scratch)), sandbox=sandbox)
+    with (
+        Scratch() as scratch,
+        Sandbox() as sandbox,
+        closing(inspect(places, store=Store(scratch), sandbox=sandbox)) as inspected,
+    ):
         for file, seen in zip(files, inspected, strict=True):
             try:
                 found.append(appraise(file, seen, said=said, search_path=folder))

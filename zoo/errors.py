@@ -52,7 +52,7 @@ class Refused(ConsilienceError):
     exit_code = 3
 
     def __init__(self, code: str, reason: str, *, hint: str = "") -> None:
-        super().__init__(_one_line(reason), hint=_one_line(hint))
+        super().__init__(one_line(reason), hint=one_line(hint))
         self.code = code
 
 
@@ -72,6 +72,6 @@ class CatalogueUnusable(ConsilienceError):
     """The catalogue was written by a newer program, or is damaged."""
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Show what strangers named things by: nothing in it moves a cursor or begins a line."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickletools
 from itertools import islice
 
-from .errors import Refused
+from .errors import Refused, one_line
 
 MOST_OPCODES = 1_000_000
 
@@ -49,7 +49,7 @@ def named_code(content: bytes) -> str | None:
 
 def refuse_code(name: str) -> Refused:
     """Word the refusal of a pickle that names a function or class."""
-    shown = "".join(letter if letter.isprintable() else "?" for letter in name)[:80]
+    shown = one_line(name[:80])
     if name.partition(".")[0] in _DANGEROUS:
         remedy = "do not open it with pickle or torch.load; ask its author for a safetensors file"
         return Refused("pickle-code", f"is a pickle that would run {shown}", hint=remedy)

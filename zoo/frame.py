@@ -119,11 +119,19 @@ def imported(package: str) -> Any:
         with quiet():
             return import_module(package)
     except ModuleNotFoundError as error:
-        missing = (error.name or package).partition(".")[0]
-        what = f"needs the package {missing}, which is not installed"
+        raise not_installed((error.name or package).partition(".")[0], package) from None
     except Exception as error:
-        what = f"needs the package {package}, which cannot be imported here: {_reason(error)}"
-    raise Refused("missing-package", what, hint=f"pip install 'consilience[{package}]'")
+        what = f"needs the package {package.partition('.')[0]}, which cannot be imported here: {_reason(error)}"
+        raise Refused("missing-package", what, hint=_extra(package)) from None
+
+
+def not_installed(missing: str, package: str) -> Refused:
+    """Word the refusal of what needs a package that is missing, for an architecture of a library."""
+    return Refused("missing-package", f"needs the package {missing}, which is not installed", hint=_extra(package))
+
+
+def _extra(package: str) -> str:
+    return f"pip install 'consilience[{package.partition('.')[0]}]'"
 
 
 def attempted(make: Callable[[], Made], *, name: str, code: str, hint: str) -> Made:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,10 +58,11 @@ class Inspected:
     refusal: Refused | None
 
 
-def inspect(files: Sequence[Located], *, store: Store, sandbox: Sandbox) -> Iterator[Inspected]:
+def inspect(files: Sequence[Located], *, store: Store, sandbox: Sandbox) -> Generator[Inspected, None, None]:
     """Read checkpoints into the store and describe them, several at once, and give them in their order.
 
-    What was described before is not read again. Raises BadInput where the store cannot be written.
+    What was described before is not read again. Threads write into the store until it is at its end or closed.
+    Raises BadInput where the store cannot be written.
     """
     anchored = replace(store, root=store.root.absolute())  # children work elsewhere, tensors are read later
     inspector = _Inspector(anchored, sandbox)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .errors import one_line
+
 MOST_NAMED = 20
 _OWN = frozenset({"keras", "keras_core", "tf_keras", "tensorflow", "builtins"})
 _HARMLESS = frozenset({"", "None", "__tuple__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__typespec__"})
@@ -65,5 +67,4 @@ def _parts(config: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _text(value: object) -> str:
-    text = value[:60] if isinstance(value, str) else ""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return one_line(value[:60]) if isinstance(value, str) else ""

@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from .blueprint import Blueprint
-from .errors import Refused
+from .errors import Refused, one_line
 
 LARGEST = 2**31
 _SAY_IT = "say it in zoo.toml, without the axis of rows: options = { input_shape = [3, 224, 224] }"
@@ -75,4 +75,4 @@ def _lengths(given: object) -> tuple[int, ...]:
 
 def shown(name: object) -> str:
     """Write a name that a stranger chose so that it can stand in a sentence."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(name)[:40])
+    return one_line(str(name)[:40])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,11 @@ from torch import nn
 
 from .blueprint import Blueprint
 from .errors import Refused
-from .onnx_folder import GRAPH, WEIGHTS, OnnxFolder
+from .onnx_folder import GRAPH, WEIGHTS
 from .onnx_input import settle, shown
 from .onnx_told import steps
-from .sandbox import Limits, Sandbox
+from .sandbox import Limits, own_sandbox
+from .scratch import Scratch
 from .weights import KINDS
 
 PRELOAD = ("onnx", "onnxruntime", "consilience.zoo.onnx_jobs")
@@ -55,7 +54,7 @@ class Manner:
 class OnnxModule(nn.Module):
     """A graph as a module: rows in, its output out. It cannot be differentiated."""
 
-    def __init__(self, folder: OnnxFolder, manner: Manner, input_shape: tuple[int, ...]) -> None:
+    def __init__(self, folder: Scratch, manner: Manner, input_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.input_shape = input_shape
         self._folder, self._manner = folder, manner
@@ -92,7 +91,7 @@ class OnnxModule(nn.Module):
 
     def reset_parameters(self) -> None:
         """Shuffle the numbers of every weight among themselves, by torch's random state."""
-        folder = OnnxFolder()
+        folder = Scratch()
         shutil.copyfile(self._folder.path / GRAPH, folder.path / GRAPH)
         shutil.copyfile(self._folder.path / WEIGHTS, folder.path / WEIGHTS)
         draw = np.random.default_rng(int(torch.randint(2**62, ())))
@@ -137,10 +136,11 @@ class OnnxModule(nn.Module):
             file=_LARGEST_RESULT,
         )
         folder = str(self._folder.path)
-        return _sandbox().call(
+        return own_sandbox().call(
             f"onnx_jobs:{job}",
             PRELOAD,
             limits,
+            done="run",
             folder=folder,
             rows=given,
             group=manner.group,
@@ -163,28 +163,23 @@ def build_onnx(blueprint: Blueprint) -> nn.Module:
     if unknown := sorted(set(options) - set(OPTIONS)):
         what = f"options name {unknown[0]!r}, which ONNX graphs do not have"
         raise Refused("options", what, hint=f"one of {', '.join(OPTIONS)}")
-    folder = OnnxFolder()
-    files = {"file": str(checkpoint.file), "beside": {name: str(path) for name, path in checkpoint.beside.items()}}
+    folder = Scratch()
+    place = str(folder.path)
+    beside = {name: str(path) for name, path in checkpoint.beside.items()}
     size = sum(path.stat().st_size for path in (checkpoint.file, *checkpoint.beside.values()))
     limits = Limits(_LONGEST_TRIAL + size / _BYTES_A_SECOND, memory=(1 << 30) + 6 * size, file=2 * size + (1 << 20))
-    found = _sandbox().call("onnx_jobs:prepare", PRELOAD, limits, folder=str(folder.path), **files)
+    found = own_sandbox().call(
+        "onnx_jobs:prepare", PRELOAD, limits, folder=place, file=str(checkpoint.file), beside=beside
+    )
     takes = settle(found["feed"], blueprint)
     output = _output(found["outputs"], options.get("output"))
     kind = str(found["feed"]["kind"])
     settings = {"kind": kind, "shape": list(takes.shape), "group": takes.group, "bare": takes.bare, "output": output}
-    seen = _sandbox().call("onnx_jobs:measure", PRELOAD, limits, folder=str(folder.path), **settings)
+    seen = own_sandbox().call("onnx_jobs:measure", PRELOAD, limits, done="run", folder=place, **settings)
     weights = tuple((offset, width, count) for offset, width, count in found["weights"])
     spent = (seen["seconds"], seen["bytes"])
     manner = Manner(found["feed"]["name"], kind, output, seen["group"], takes.bare, *spent, weights)
     return OnnxModule(folder, manner, takes.shape)
-
-
-@cache
-def _sandbox() -> Sandbox:
-    """Give the sandbox of this process, which ends with it."""
-    found = Sandbox()
-    atexit.register(found.close)
-    return found
 
 
 def _output(names: Sequence[str], wanted: object) -> str:

@@ -14,10 +14,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
-from .errors import Refused
+from .errors import Refused, one_line
 from .warden_process import LARGEST_ANSWER, WardenGone, WardenProcess
 
 JSON: TypeAlias = Any
@@ -79,10 +80,19 @@ class Sandbox:
             with self._lock:
                 _end(self._wardens, self._owner)
 
-    def call(self, job: str, preload: Sequence[str] = (), limits: Limits | None = None, **arguments: JSON) -> JSON:
+    def call(
+        self,
+        job: str,
+        preload: Sequence[str] = (),
+        limits: Limits | None = None,
+        *,
+        done: str = "read",
+        **arguments: JSON,
+    ) -> JSON:
         """Do one job and wait for its value. Modules to preload are imported once, before the first such job.
 
-        Raises Refused: what the job raised, or crashed, timed-out, memory, missing-package.
+        `done` is what the job does with a file, for the words of a refusal. Raises Refused: what the job raised,
+        or crashed, timed-out, memory, missing-package.
         """
         if self._owner != os.getpid():
             self._renew()
@@ -93,7 +103,7 @@ class Sandbox:
                 answer, ended = self._warden(preload).ask(json.dumps(request).encode() + b"\n", allowed.seconds)
             except WardenGone:  # killed from outside, with whatever it was doing: a fresh one gets one try
                 answer, ended = self._warden(preload).ask(json.dumps(request).encode() + b"\n", allowed.seconds)
-        return _value(answer, ended, allowed)
+        return _value(answer, ended, allowed, done)
 
     def map(self, job: str, arguments: Iterable[Mapping[str, JSON]]) -> Iterator[Outcome]:
         """Do a job for many arguments, several at once, and give what became of each in their order."""
@@ -113,6 +123,12 @@ class Sandbox:
                     warden.end()
                 warden = self._wardens[tuple(preload)] = WardenProcess(preload)
             return warden
+
+
+@cache
+def own_sandbox() -> Sandbox:
+    """Give the sandbox of this process, which ends with it: for jobs that come one by one."""
+    return Sandbox()
 
 
 def _end(wardens: dict[tuple[str, ...], WardenProcess], owner: int) -> None:
@@ -136,44 +152,40 @@ def in_order(function: Callable[[Given], Made], items: Iterable[Given], *, worke
                 future.cancel()
 
 
-def _value(answer: bytes, ended: tuple[int, bool] | None, limits: Limits) -> JSON:
+def _value(answer: bytes, ended: tuple[int, bool] | None, limits: Limits, done: str) -> JSON:
     status, over = ended or (1, False)
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     if over or number in (signal.SIGALRM, signal.SIGXCPU):
-        what = f"is not read after {limits.seconds:.0f} seconds"
+        what = f"is not {done} after {limits.seconds:.0f} seconds"
         raise Refused("timed-out", what, hint="get the file again, or leave it out")
     if len(answer) > LARGEST_ANSWER:
         raise Refused("bomb", "needs far too many words to be described", hint="get the file again")
     if number == signal.SIGKILL:
-        raise _out_of_memory(limits)
+        raise _out_of_memory(limits, done)
     if status:
         raise _crashed(f"signal {number}" if number else "it ended early")
     try:
         found = json.loads(answer)
         if "value" in found:
             return found["value"]
-        raise _refusal(found, limits)
+        raise _refusal(found, limits, done)
     except (ValueError, TypeError, KeyError, RecursionError):
         raise _crashed("it answered nothing that can be read") from None
 
 
-def _refusal(found: Mapping[str, Any], limits: Limits) -> Refused:
-    code, what, hint = (_shown(str(text)) for text in found["refused"])
+def _refusal(found: Mapping[str, Any], limits: Limits, done: str) -> Refused:
+    code, what, hint = (one_line(str(text)[:2000]) for text in found["refused"])
     if code == "memory" and not what:
-        return _out_of_memory(limits)
+        return _out_of_memory(limits, done)
     refusal = Refused(code, what, hint=hint or _LEAVE)
     if "traceback" in found:
         refusal.add_note(str(found["traceback"]))
     return refusal
 
 
-def _out_of_memory(limits: Limits) -> Refused:
-    return Refused("memory", f"needs more than {limits.memory >> 20:,} MB of memory to be read", hint=_LEAVE)
+def _out_of_memory(limits: Limits, done: str) -> Refused:
+    return Refused("memory", f"needs more than {limits.memory >> 20:,} MB of memory to be {done}", hint=_LEAVE)
 
 
 def _crashed(how: str) -> Refused:
     return Refused("crashed", f"makes its reader crash ({how})", hint=_LEAVE)
-
-
-def _shown(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:2000])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from .checkpoint import LONGEST_NAME, MOST_TENSORS, Checkpoint, Wanted
-from .errors import Refused
+from .errors import Refused, one_line
 from .plain_json import read_json
 from .weights import Place, Weights
 
@@ -79,4 +79,4 @@ def _place(name: str, shard: str, part: Checkpoint) -> Place:
 
 
 def _shown(name: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in name)[:80]
+    return one_line(name[:80])
