@@ -18,6 +18,9 @@ from .subspace import Directions
 
 DRAWS = 20
 NULL_MATCHES = 2000
+PAIR_MATCHES = 100
+"""So many null matches tell what chance gives a pair of networks."""
+CERTAIN = 1.0 - 1e-12
 
 Given = np.ndarray | Activations
 """A layer: an array of samples x units, or what is known of it beside."""
@@ -27,8 +30,8 @@ Given = np.ndarray | Activations
 class Matches:
     """Pairs of units of two networks of a level, with p and q of their correlation.
 
-    `null_r` holds what the same method matched in null zoos, by null; similarities, so never negative.
-    `draws` says how many zoos of each null that was.
+    `p` is the largest of `p_by_null`. `null_r` holds what the same method matched in null zoos, by null;
+    similarities, so never negative. `draws` says how many zoos of each null that was.
     """
 
     left_network: Int[np.ndarray, " matches"]
@@ -38,8 +41,17 @@ class Matches:
     r: Float[np.ndarray, " matches"]
     p: Float[np.ndarray, " matches"]
     q: Float[np.ndarray, " matches"]
+    p_by_null: Mapping[str, Float[np.ndarray, " matches"]]
     null_r: Mapping[str, Float[np.ndarray, " _null"]]
     draws: Mapping[str, int]
+
+    def passed(self, q: float) -> dict[str, float]:
+        """Tell how many matches of a null zoo, by null, stand as far above chance as the weakest that passes at q."""
+        accepted = self.q <= q
+        return {
+            name: max(0.0, float(p[accepted].max(initial=0.0)) * (1 + len(self.null_r[name])) - 1) / self.draws[name]
+            for name, p in self.p_by_null.items()
+        }
 
 
 def align(
@@ -61,10 +73,16 @@ def align(
     networks = [described(left, odd=odd, name="the left layer"), described(right, odd=odd, name="the right layer")]
     found = align_networks(networks, method=method, device=device)[0, 1]
     r = _strengths(found)
-    null = _chance(networks, method, device, None, seed)
-    p = worst({name: exceedance(np.abs(r), np.concatenate(parts)) for name, parts in null.items()}, len(r))
+    chance = _chance(networks, method, device, None, seed)
     if isinstance(found, Directions):
-        return replace(found, q=q_values(p))
+        # By zoo, not by null direction: zoos of chance may have fewer of them, or none.
+        ps = {
+            name: exceedance(r, np.concatenate([draw[0] for draw in draws]), trials=len(draws) * len(r))
+            for name, draws in chance.items()
+        }
+        return replace(found, q=q_values(worst(ps, len(r))))
+    only = np.zeros(len(r), dtype=np.int64)
+    p = worst({name: _p_values(np.abs(r), only, draws) for name, draws in chance.items()}, len(r))
     q = np.full(len(found.partner), np.nan)
     q[found.partner >= 0] = q_values(p)
     return replace(found, q=q)
@@ -80,35 +98,78 @@ def match(
 ) -> Matches:
     """Match the units of every two networks and tell how far above chance each match is.
 
-    The same method runs on null zoos, as many as give about 2000 matches of each kind (at most 20); a
-    match's p is the largest share of null matches at least as strong, over the nulls. Raises BadInput for
-    a method that gives directions, which belong to no unit.
+    The same method runs on null zoos, as many as give about 2000 matches of each kind and 100 of each pair
+    (at most 20); a match's p is the largest share, over the nulls, of null matches that stand as far above what
+    chance gives their pair of networks. Raises BadInput for a method that gives directions, which belong to
+    no unit.
     """
-    places, r = _listed(align_networks(level, method=method, device=device), method)
-    parts = _chance(level, method, device, twins, seed)
-    pooled = {name: np.concatenate(found) for name, found in parts.items()}
-    p = worst({name: exceedance(np.abs(r), null) for name, null in pooled.items()}, len(r))
-    draws = {name: len(found) for name, found in parts.items()}
+    found = align_networks(level, method=method, device=device)
+    places, r = _listed(found, method)
+    chance = _chance(level, method, device, twins, seed)
+    sizes = [np.sum(one.partner >= 0) for one in found.values() if isinstance(one, Alignment)]
+    pair = np.repeat(np.arange(len(found)), sizes)
+    p_by_null = {name: _p_values(np.abs(r), pair, draws) for name, draws in chance.items()}
+    p = worst(p_by_null, len(r))
     left_network, left_unit, right_network, right_unit = places
-    return Matches(left_network, left_unit, right_network, right_unit, r, p, q_values(p), pooled, draws)
+    pooled = {name: np.concatenate([np.concatenate(draw) for draw in draws]) for name, draws in chance.items()}
+    draws = {name: len(draws) for name, draws in chance.items()}
+    return Matches(left_network, left_unit, right_network, right_unit, r, p, q_values(p), p_by_null, pooled, draws)
 
 
 def _chance(
     level: Sequence[Activations], method: str, device: str, twins: Twins | None, seed: int
-) -> dict[str, list[Float[np.ndarray, " _null"]]]:
-    """Collect how alike the pairs are that the method finds in null zoos, draw by draw."""
-    found: dict[str, list[Float[np.ndarray, " _null"]]] = {}
+) -> dict[str, list[list[Float[np.ndarray, " _null"]]]]:
+    """Collect how alike the matches are that the method finds in null zoos: by null, draw and pair of networks."""
+    found: dict[str, list[list[Float[np.ndarray, " _null"]]]] = {}
     for draw in range(DRAWS):
-        short = [name for name, parts in found.items() if sum(map(len, parts)) < NULL_MATCHES]
-        if draw and not short:
+        if draw and all(_enough(draws) for draws in found.values()):
             break
         for name, zoo in null_zoos(level, draw=draw, seed=seed, twins=twins).items():
             if name == "rotated" and not named(method).axes:
                 continue
             pairs = align_networks(zoo, method=method, device=device)
-            strengths = [np.abs(_strengths(one)) for one in pairs.values()]
-            found.setdefault(name, []).append(np.concatenate(strengths) if strengths else np.zeros(0))
+            found.setdefault(name, []).append([np.abs(_strengths(one)) for one in pairs.values()] or [np.zeros(0)])
     return found
+
+
+def _enough(draws: Sequence[Sequence[Float[np.ndarray, " _null"]]]) -> bool:
+    """Whether there are so many null matches in all, and of every pair enough to know their mean and spread."""
+    pairs = [sum(map(len, parts)) for parts in zip(*draws, strict=True)]
+    return sum(pairs) >= NULL_MATCHES and min(pairs) >= PAIR_MATCHES
+
+
+def _p_values(
+    r: Float[np.ndarray, " matches"],
+    pair: Int[np.ndarray, " matches"],
+    draws: Sequence[Sequence[Float[np.ndarray, " _"]]],
+) -> Float[np.ndarray, " matches"]:
+    """Give the share of null matches that stand as far above what their pair of networks gives by chance.
+
+    Layers differ in what chance gives: wide ones and those of units that may be flipped match better. So
+    Fisher's z of every match is taken from its own pair's mean, in units of its spread, before all are pooled.
+    Pairs of which too few null matches are known are compared as they are, among themselves.
+    """
+    own = [np.concatenate(parts) for parts in zip(*draws, strict=True)]
+    known = np.array([len(values) >= PAIR_MATCHES and values.std() > 0.0 for values in own])
+    p = np.ones(len(r))
+    for some in (known, ~known):
+        rows = some[pair] if len(pair) else np.zeros(0, dtype=bool)
+        if not rows.any():
+            continue
+        centres = [_centre_and_spread(values) if some is known else (0.0, 1.0) for values in own]
+        null = [(_z(own[k]) - centres[k][0]) / centres[k][1] for k in np.flatnonzero(some)]
+        centre, spread = np.array(centres).T
+        p[rows] = exceedance((_z(r[rows]) - centre[pair[rows]]) / spread[pair[rows]], np.concatenate(null))
+    return p
+
+
+def _z(r: Float[np.ndarray, " matches"]) -> Float[np.ndarray, " matches"]:
+    return np.asarray(np.arctanh(np.minimum(r, CERTAIN)))
+
+
+def _centre_and_spread(r: Float[np.ndarray, " matches"]) -> tuple[float, float]:
+    z = _z(r)
+    return float(z.mean()), max(float(z.std()), 1e-12)
 
 
 def _strengths(found: Alignment | Directions) -> Float[np.ndarray, " pairs"]:

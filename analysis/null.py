@@ -30,7 +30,7 @@ def rotate(level: Sequence[Activations], rng: np.random.Generator) -> list[Activ
 
 def shuffle(level: Sequence[Activations], rng: np.random.Generator) -> list[Activations]:
     """Reorder the samples of every network on its own: the same units, nothing in common."""
-    return [replace(one, values=one.values[rng.permutation(len(one.values))]) for one in level]
+    return [replace(one, values=one.values[_ranked(one)[rng.permutation(len(one.values))]]) for one in level]
 
 
 NULLS: dict[str, Null] = {"rotated": rotate, "shuffled": shuffle}
@@ -97,8 +97,19 @@ def q_values(p: Float[np.ndarray, " findings"]) -> Float[np.ndarray, " findings"
 
 def _rotated(one: Activations, rng: np.random.Generator) -> Float[np.ndarray, "samples units"]:
     live = np.flatnonzero(one.alive)
-    basis, triangle = np.linalg.qr(rng.standard_normal((len(live), len(live))))
-    values = np.zeros(one.values.shape, dtype=np.float32)
+    standard = standardise(one.values[:, live])
+    # The draw must not depend on how units are ordered and turned: so they come by their moments.
+    order = np.argsort((standard**4).sum(axis=0), kind="stable")
+    turn = np.where((standard**3).sum(axis=0) < 0.0, -1.0, 1.0)
+    basis, triangle = np.linalg.qr(rng.standard_normal((len(live), len(live)), dtype=np.float32))
     # The signs of the diagonal make the rotation uniform over the orthogonal group.
-    values[:, live] = standardise(one.values[:, live]) @ (basis * np.sign(np.diag(triangle)))
+    basis *= np.sign(np.diag(triangle))
+    values = np.zeros(one.values.shape, dtype=np.float32)
+    values[:, live] = (standard * turn)[:, order].astype(np.float32) @ basis
     return values
+
+
+def _ranked(one: Activations) -> Int[np.ndarray, " samples"]:
+    """Put samples into an order of their own, whatever theirs: by how far they lie from the mean."""
+    standard = standardise(one.values[:, one.alive])
+    return np.argsort((standard**2).sum(axis=1), kind="stable")

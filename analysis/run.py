@@ -5,6 +5,7 @@ Each stage is imported when it is run: reading checkpoints needs nothing of what
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -215,12 +216,19 @@ def _aligned(study: Study, catalogue: Catalogue) -> list[str]:
 def _clustered(study: Study, catalogue: Catalogue) -> list[str]:
     features = catalogue.select("features")
     above = [row for row in features if row["above_null"]]
-    several = sum(row["lineages"] > 1 for row in features)
+    units = [row for row in features if row["kind"] == "unit"]
+    several = sum(row["lineages"] > 1 for row in units)
+    directions = [row for row in above if row["kind"] == "direction"]
+    beyond = [
+        f"  {level}: {count} directions beyond those, that are no single units but that untrained twins share less"
+        for level, count in Counter(row["level"] for row in directions).items()
+    ]
     return [
-        f"{len(features)} features, {several} of them in several lineages, "
-        f"{len(above)} above the nulls at q = {study.manifest.align.q:g} "
+        f"{len(units)} features, {several} of them in several lineages, "
+        f"{len(above) - len(directions)} above the nulls at q = {study.manifest.align.q:g} "
         f"(of outputs {sum(row['role'] == 'output' for row in above)}, "
-        f"of hidden units {sum(row['role'] == 'hidden' for row in above)})",
+        f"of hidden units {sum(row['role'] == 'hidden' for row in above) - len(directions)})",
+        *beyond,
         _next(study, "distil"),
     ]
 

@@ -122,7 +122,7 @@ def _tell_network(catalogue: Catalogue, row: Row) -> list[str]:
         + ("" if layer["dead"] is None else f", {layer['dead']} dead")
         for layer in layers
     ]
-    members = catalogue.select("members", network=row["network"])
+    members = [m for m in catalogue.select("members", network=row["network"]) if not _missing(m["unit"])]
     above = {f["feature"] for f in catalogue.select("features", above_null="true")}
     shared = [m for m in members if m["feature"] in above]
     return [*lines, f"  {len(members)} of its units belong to features, {len(shared)} to features above the nulls"]

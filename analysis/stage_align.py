@@ -20,7 +20,7 @@ from .similarity import Activations, activations, cka_table
 from .stage_probe import Observed, probe
 from .study import Study
 
-VERSION = "align-3"
+VERSION = "align-4"
 MOST_UNITS = 16_384
 """Units of one layer that are matched with those of others."""
 MATCH_COLUMNS = ("left_network", "left_unit", "right_network", "right_unit", "r", "p", "q")
@@ -86,7 +86,7 @@ def align(study: Study) -> Aligned:
     """
     observed = probe(study)
     names = [(seen.key, seen.network.name, seen.network.lineage) for seen in observed]
-    key = content_key(VERSION, names, study.manifest.seed, study.manifest.align.method)
+    key = content_key(VERSION, names, study.manifest.seed, study.manifest.align.method, study.manifest.align.q)
     file = study.store.result_path("align", key, ".npz")
     if not file.exists():
         arrays = _work(study, observed, key)
@@ -135,7 +135,7 @@ def _work(study: Study, observed: Sequence[Observed], key: str) -> dict[str, np.
         arrays |= {f"{number}/{column}": getattr(found, column) for column in MATCH_COLUMNS}
         for name, null in found.null_r.items():
             arrays[f"{number}/null/{name}"] = null
-            arrays[f"{number}/draws/{name}"] = np.array(found.draws[name])
+            arrays[f"{number}/passed/{name}"] = np.array(found.passed(study.manifest.align.q)[name])
     return arrays | _similarities(layers)
 
 
@@ -160,9 +160,7 @@ def _similarities(layers: Sequence[Sequence[RecordedLayer]]) -> dict[str, np.nda
 
 def _index(study: Study, aligned: Aligned, arrays: Mapping[str, np.ndarray]) -> None:
     with study.writing() as catalogue:
-        settings = study.manifest.align.model_dump(mode="json", include={"q", "method"}) | {"seed": study.manifest.seed}
-        key = content_key(aligned.key, settings)
-        if catalogue.indexed("align", "zoo") == key:
+        if catalogue.indexed("align", "zoo") == aligned.key:
             return
         names = [seen.network.name for seen in aligned.observed]
         catalogue.replace(
@@ -173,7 +171,7 @@ def _index(study: Study, aligned: Aligned, arrays: Mapping[str, np.ndarray]) -> 
                     for level in aligned.levels
                     for place in level.layers
                 ],
-                "nulls": _null_rows(aligned, arrays, study.manifest.align.q),
+                "nulls": _null_rows(aligned, arrays),
                 "similarities": [
                     {
                         "left_network": names[left],
@@ -191,18 +189,18 @@ def _index(study: Study, aligned: Aligned, arrays: Mapping[str, np.ndarray]) -> 
         catalogue.keep_only("level", [level.name for level in aligned.levels], ("matches",))
         for number, level in enumerate(aligned.levels):
             catalogue.replace_arrow({"level": level.name}, "matches", _match_rows(aligned, level, number, arrays))
-        catalogue.mark("align", "zoo", key, settings)
+        settings = study.manifest.align.model_dump(mode="json", include={"q", "method"})
+        catalogue.mark("align", "zoo", aligned.key, settings | {"seed": study.manifest.seed})
 
 
-def _null_rows(aligned: Aligned, arrays: Mapping[str, np.ndarray], q: float) -> list[dict[str, Any]]:
+def _null_rows(aligned: Aligned, arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """Say of every null what it gave: how alike, and how many of its matches in a zoo would have passed as ours do."""
     rows = []
     for number, level in enumerate(aligned.levels):
         prefix = f"{number}/null/"
         for name in [name for name in arrays if name.startswith(prefix)]:
             values, null = arrays[name], name.removeprefix(prefix)
-            some, passing = len(values) > 0, np.abs(arrays[f"{number}/r"])[arrays[f"{number}/q"] <= q]
-            passed = np.sum(values >= passing.min()) / arrays[f"{number}/draws/{null}"] if passing.size else 0.0
+            some = len(values) > 0
             rows.append(
                 {
                     "level": level.name,
@@ -210,7 +208,7 @@ def _null_rows(aligned: Aligned, arrays: Mapping[str, np.ndarray], q: float) -> 
                     "matches": len(values),
                     "median_r": float(np.median(values)) if some else None,
                     "r95": float(np.quantile(values, 0.95)) if some else None,
-                    "passed": float(passed),
+                    "passed": float(arrays[f"{number}/passed/{null}"]),
                 }
             )
     return rows
