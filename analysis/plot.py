@@ -12,6 +12,7 @@ from ..zoo.errors import BadInput
 from ..zoo.store import write_atomically
 from .plot_agreement import agreement
 from .plot_front import FrontPoint, front
+from .plot_matches import Panel, Strip, matches
 from .plot_similarity import similarity
 from .plot_style import style
 from .plot_units import units
@@ -21,8 +22,11 @@ __all__ = [
     "FORMATS",
     "PICTURES",
     "FrontPoint",
+    "Panel",
+    "Strip",
     "agreement",
     "front",
+    "matches",
     "save",
     "similarity",
     "units",
@@ -37,6 +41,7 @@ PICTURES: dict[str, Callable[..., Figure]] = {
     "units": units,
     "similarity": similarity,
     "universality": universality,
+    "matches": matches,
 }
 
 FORMATS: dict[str, Mapping[str, None]] = {

@@ -37,7 +37,7 @@ def similarity(
     labels = list(groups) if groups else [""] * len(names)
     order = _grouped(labels)
     matrix, labels = matrix[np.ix_(order, order)], [labels[place] for place in order]
-    side = float(np.clip(3.4 + 0.11 * len(order), 4.6, 11.0))
+    side = float(np.clip(3.4 + 0.11 * len(order), 4.6, 12.0))
     figure = blank(side + 1.6, side + 0.5)
     axes = figure.add_subplot()
     colour_map = ramp().with_extremes(bad=PALE)
@@ -50,7 +50,8 @@ def similarity(
     if len(order) <= NUMBERS:
         _numbers(axes, matrix)
     grey = "Grey: not comparable." if np.isnan(matrix).any() else ""
-    caption = " ".join(filter(None, (grey, text.plain(note, longest=300))))
+    unnamed = "" if len(order) <= LABELS else f"Not every one of {len(order)} rows is named."
+    caption = " ".join(filter(None, (grey, unnamed, text.plain(note, longest=300))))
     finding = _finding(matrix, labels, measure=measure, of=of)
     wide = text.measure(finding, size=HEADLINE) > room(figure.get_figwidth())
     headline(figure, finding.replace(", ", ",\n", 1) if wide else finding, caption)
@@ -68,15 +69,15 @@ def _finding(matrix: Float[np.ndarray, "rows rows"], labels: Sequence[str], *, m
     start = f"{len(labels)} {text.plain(of)}: median {text.plain(measure)}"
     inside, outside = matrix[pairs & same], matrix[pairs & ~same]
     if inside.size and outside.size:
-        return f"{start} {np.median(inside):.2f} within groups, {np.median(outside):.2f} between them"
+        return f"{start} {np.median(inside):.2f} within blocks, {np.median(outside):.2f} between them"
     both = matrix[pairs]
     return f"{start} {np.median(both):.2f}" if both.size else f"{len(labels)} {text.plain(of)}, no two comparable"
 
 
 def _ticks(axes: Axes, names: Sequence[str]) -> None:
     shown = thinned(names, most=LABELS)
-    size = float(np.interp(len(shown), (12, 40, 100), (9, 7, 4.6)))
-    places, words = [place for place, _ in shown], [text.plain(name, longest=28) for _, name in shown]
+    size = float(np.interp(len(shown), (12, 40, 100), (9, 7.5, 6.2)))
+    places, words = [place for place, _ in shown], [text.plain(name, longest=36) for _, name in shown]
     axes.set_xticks(places, words, rotation=90, fontsize=size)
     axes.set_yticks(places, words, fontsize=size)
     axes.tick_params(length=0, pad=2)

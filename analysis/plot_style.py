@@ -103,9 +103,12 @@ def room(width: float) -> float:
 
 def colours(count: int) -> list[tuple[float, float, float, float]]:
     """Give distinct colours up to twelve, beyond that an even walk through a continuous map."""
-    if count <= len(COLOURS):
-        return [to_rgba(colour) for colour in COLOURS[:count]]
-    return [to_rgba(ramp()(0.05 + 0.9 * place / (count - 1))) for place in range(count)]
+    return [to_rgba(colour) for colour in COLOURS[:count]] if count <= len(COLOURS) else shades(count)
+
+
+def shades(count: int) -> list[tuple[float, float, float, float]]:
+    """Give colours in an order that shows, from dark to light, for things that have one."""
+    return [to_rgba(ramp()(0.05 + 0.9 * place / max(count - 1, 1))) for place in range(count)]
 
 
 def ramp() -> Colormap:

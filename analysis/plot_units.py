@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from . import plot_text as text
-from .plot_style import COLOURS, PALE, SOFT, bare, blank, colours, headline, ramp, style
+from .plot_style import COLOURS, PALE, SOFT, bare, blank, colours, headline, ramp, shades, style, thinned
 
 FEWEST = 5
 """Fewer units than this have no neighbourhoods to learn a map from."""
@@ -23,9 +24,10 @@ NAMED = 14
 """Features that are named on the map at the most, the largest first."""
 
 LISTED = len(COLOURS)
-"""Networks or levels in a legend at the most."""
+"""Networks or layers in a legend at the most."""
 
 Positions = Float[np.ndarray, "units 2"]
+Colour = tuple[float, float, float, float]
 
 
 @style()
@@ -40,11 +42,12 @@ def units(
     seed: int = 0,
     note: str = "",
 ) -> Figure:
-    """Draw units in two dimensions (UMAP on 1 - r), coloured by feature, network and level.
+    """Draw units in two dimensions (UMAP on 1 - r), coloured by universality, network and layer.
 
-    `features` names the feature of each unit, "" where none is above the nulls; `universality` is that
-    feature's. `signs` (±1) turn units to the sign of their feature, so that a unit and its negative lie
-    together. Units that never vary, or hold values that are not finite, are left out and counted.
+    `levels` are the layers that correspond, in their order. `features` names the feature of each unit, "" where
+    none is above the nulls; `universality` is that feature's. `signs` (±1) turn units to the sign of their
+    feature, so that a unit and its negative lie together. Units that never vary, or hold values that are not
+    finite, are left out and counted.
     """
     live = _live(activations)
     oriented = activations if signs is None else activations * signs[:, None]
@@ -55,8 +58,11 @@ def units(
     panels = figure.subplot_mosaic([["features", "networks"], ["features", "levels"]], width_ratios=(2.1, 1.0))
     size = float(np.clip(6000 / max(len(keep), 1), 5, 50))
     _features(figure, panels["features"], positions, chosen[2], universality[live], size=size)
-    _groups(panels["networks"], positions, chosen[0], title="by network", size=size / 2)
-    _groups(panels["levels"], positions, chosen[1], title="by level", size=size / 2)
+    networks, levels = sorted(set(chosen[0])), list(dict.fromkeys(chosen[1]))
+    by_network = dict(zip(networks, colours(len(networks)), strict=True))
+    by_level = dict(zip(levels, shades(len(levels)), strict=True))
+    _groups(panels["networks"], positions, chosen[0], by_network, title="by network", size=size / 2)
+    _groups(panels["levels"], positions, chosen[1], by_level, title="by layer, first to last", size=size / 2)
     headline(figure, _finding(chosen[2], chosen[0]), _caption(len(keep), int((~live).sum()), note))
     return figure
 
@@ -152,7 +158,7 @@ def _features(
 ) -> None:
     named = np.array([bool(feature) for feature in features], dtype=bool)
     bare(axes)
-    axes.set_title("by feature")
+    axes.set_title("by universality of the feature")
     _dots(axes, positions[~named], PALE, size=0.8 * size, order=1)
     if not named.any():
         return
@@ -177,19 +183,18 @@ def _features(
 
 def _names(axes: Axes, positions: Positions, features: Sequence[str]) -> None:
     """Name the largest features where their middle lies, leaving out names that would lie on another."""
-    sizes = {feature: features.count(feature) for feature in dict.fromkeys(features) if feature}
-    span = np.maximum(np.ptp(positions, axis=0), 1e-12)
+    sizes = Counter(filter(None, features))
+    spread = np.maximum(np.ptp(positions, axis=0), 1e-12)
     taken: list[np.ndarray] = []
     for feature in sorted(sizes, key=lambda name: -sizes[name]):
         members = positions[[place for place, name in enumerate(features) if name == feature]]
-        middle = np.median(members, axis=0)
-        if len(taken) >= NAMED or any(_collide((middle - other) / span) for other in taken):
+        above = np.array([np.median(members[:, 0]), np.percentile(members[:, 1], 90)])
+        if len(taken) >= NAMED or any(_collide((above - other) / spread) for other in taken):
             continue
-        taken.append(middle)
-        above = (float(middle[0]), float(np.percentile(members[:, 1], 90)))
+        taken.append(above)
         label = axes.annotate(
             text.plain(feature, longest=18),
-            above,
+            (float(above[0]), float(above[1])),
             xytext=(0, 7),
             textcoords="offset points",
             ha="center",
@@ -202,19 +207,24 @@ def _collide(offset: Float[np.ndarray, " 2"]) -> bool:
     return bool(abs(offset[0]) < 0.09 and abs(offset[1]) < 0.05)
 
 
-def _groups(axes: Axes, positions: Positions, labels: Sequence[str], *, title: str, size: float) -> None:
-    groups = sorted(set(labels))
-    palette = dict(zip(groups, colours(len(groups)), strict=True))
+def _groups(
+    axes: Axes, positions: Positions, labels: Sequence[str], palette: Mapping[str, Colour], *, title: str, size: float
+) -> None:
+    """Colour units by a palette, and name its colours: all, or some of them evenly."""
     bare(axes)
-    axes.set_title(f"{title} ({len(groups)})" if len(groups) > LISTED else title)
+    axes.set_title(title)
     mixed = np.random.default_rng(0).permutation(len(labels))  # or the last group would hide the others
     _dots(axes, positions[mixed], [palette[labels[place]] for place in mixed], size=size)
-    if not 1 <= len(groups) <= LISTED:
+    named = [name for _, name in thinned(list(palette), most=LISTED)]
+    if not named:
         return
-    marks = [Line2D([], [], marker="o", linestyle="", markersize=4.5, color=palette[group]) for group in groups]
+    marks = [Line2D([], [], marker="o", linestyle="", markersize=4.5, color=palette[name]) for name in named]
     axes.legend(
         marks,
-        [text.plain(group, longest=18) for group in groups],
+        [text.plain(name, longest=18) for name in named],
+        title=f"{len(named)} of {len(palette)}:" if len(named) < len(palette) else None,
+        title_fontsize=7.5,
+        alignment="left",
         loc="center left",
         bbox_to_anchor=(1.0, 0.5),
         fontsize=7.5,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +16,24 @@ from matplotlib.figure import Figure
 from ..zoo.errors import BadInput, NotFound
 from ..zoo.store import content_key
 from . import plot as pictures_of
+from . import plot_rows
 from .catalogue import Catalogue
+from .correspond import Level
 from .fit import predict
 from .parsing import parse
+from .plot_matches import ROWS
 from .show import rounded
 from .stage_align import Aligned
-from .stage_cluster import Clustered, cluster
+from .stage_cluster import Clustered, Feature, cluster
 from .stage_distil import Witness, coordinates
 from .study import Study
 
 SUFFIXES = (".png", ".svg")
 MOST_UNITS = 3000
+SHEETS = 8
+"""Levels whose best matches are drawn at the most, evenly spaced by depth."""
 SAMPLES = 400
-VERSION = "plot-2"
+VERSION = "plot-3"
 
 Drawing = tuple[str, str, Callable[[], Figure]]
 """A file name without suffix, the key of what it shows, and how to draw it."""
@@ -125,44 +133,47 @@ def _agreements(
 
 
 def _units(study: Study, catalogue: Catalogue, found: Clustered, rows: Sequence[dict[str, Any]]) -> Iterator[Drawing]:
-    levels = [level for level in found.aligned.levels if level.role == "hidden" and level.positions == 1]
-    if levels:
-        key = content_key(VERSION, found.key)
-        yield "units", key, lambda: _draw_units(study, found, [level.name for level in levels])
+    if found.aligned.levels:
+        yield "units", content_key(VERSION, found.key), partial(_draw_units, study, found)
 
 
-def _draw_units(study: Study, found: Clustered, levels: Sequence[str]) -> Figure:
-    aligned = found.aligned
+def _draw_units(study: Study, found: Clustered) -> Figure:
+    """Map all live units; maps and tokens count by their mean over the positions of a row."""
+    aligned, names = found.aligned, [seen.network.name for seen in found.observed]
     home = {(m.network, m.layer, m.unit): (f, m) for f in found.features if f.above_null for m in f.members}
-    columns: list[np.ndarray] = []
-    networks: list[str] = []
-    names: list[str] = []
-    features: list[str] = []
-    universality: list[float] = []
-    signs: list[float] = []
-    for level in aligned.levels:
-        for place in level.layers if level.name in levels else ():
-            network, layer = aligned.observed[place[0]].network.name, aligned.layer(place)
-            values = aligned.observed[place[0]].pre(layer)[:: max(1, len(study.probe.inputs) // 512)]
-            for unit in np.flatnonzero(aligned.observed[place[0]].alive(layer)):
-                feature, member = home.get((network, layer.name, int(unit)), (None, None))
-                columns.append(values[:, unit])
-                networks.append(network)
-                names.append(level.name)
-                features.append(feature.id if feature else "")
-                universality.append(feature.universality if feature else 0.0)
-                signs.append(float(member.sign) if member else 1.0)
-    kept = _thinned(features)
-    return pictures_of.units(
-        np.stack(columns)[kept].astype(np.float64),
-        networks=[networks[k] for k in kept],
-        levels=[names[k] for k in kept],
-        features=[features[k] for k in kept],
-        universality=np.array(universality)[kept],
-        signs=np.array(signs)[kept],
-        seed=study.manifest.seed,
-        note="" if len(kept) == len(columns) else f"{len(kept)} of {len(columns)} units are shown.",
+    dots = [
+        (level, place, unit, home.get((names[place[0]], aligned.layer(place).name, unit)))
+        for level in aligned.levels
+        for place in level.layers
+        for unit in np.flatnonzero(aligned.observed[place[0]].alive(aligned.layer(place))).tolist()
+    ]
+    kept = [dots[k] for k in _thinned([f"{one[3][0].id}" if one[3] else "" for one in dots])]
+    columns = [
+        _by_row(aligned, place, len(study.probe.inputs))[:, [unit for _, _, unit, _ in group]]
+        for place, group in ((place, list(group)) for place, group in groupby(kept, key=lambda dot: dot[1]))
+    ]
+    averaged = any(level.positions > 1 for level, _, _, _ in kept)
+    notes = (
+        "Maps count by their mean over positions." if averaged else "",
+        "" if len(kept) == len(dots) else f"{len(kept):,} of {len(dots):,} units are shown.",
     )
+    return pictures_of.units(
+        np.concatenate(columns, axis=1).T if columns else np.zeros((0, len(study.probe.inputs))),
+        networks=[names[place[0]] for _, place, _, _ in kept],
+        levels=[level.name for level, _, _, _ in kept],
+        features=[f"{at[0].id} {at[0].name}".strip() if at else "" for _, _, _, at in kept],
+        universality=np.array([at[0].universality if at else 0.0 for _, _, _, at in kept]),
+        signs=np.array([float(at[1].sign) if at else 1.0 for _, _, _, at in kept]),
+        seed=study.manifest.seed,
+        note=" ".join(filter(None, notes)),
+    )
+
+
+def _by_row(aligned: Aligned, place: tuple[int, int], rows: int) -> np.ndarray:
+    """Read a layer, averaged over the positions of each row, on about 512 rows."""
+    values = aligned.observed[place[0]].pre(aligned.layer(place))
+    by_row = values.reshape(rows, -1, values.shape[1])[:: max(1, rows // 512)]
+    return np.asarray(by_row.mean(axis=1, dtype=np.float64))
 
 
 def _thinned(features: Sequence[str]) -> np.ndarray:
@@ -174,11 +185,64 @@ def _thinned(features: Sequence[str]) -> np.ndarray:
     return np.sort(np.concatenate([inside, some]))
 
 
+def _matches(study: Study, catalogue: Catalogue, found: Clustered, rows: Sequence[dict[str, Any]]) -> Iterator[Drawing]:
+    chance, aligned = plot_rows.chances(catalogue.select("nulls")), found.aligned
+    chosen = plot_rows.best(found.features)
+    if chosen:
+        yield "matches", content_key(VERSION, found.key), partial(_draw_features, found, chosen, chance)
+    levels = [level for level in aligned.levels if len(level.layers) > 1]
+    shown = [levels[k] for k in np.linspace(0, len(levels) - 1, min(len(levels), SHEETS)).round().astype(int)]
+    note = f" Of {len(levels)} levels {len(shown)} have such a picture." if len(shown) < len(levels) else ""
+    for level in shown:
+        key = content_key(VERSION, aligned.key, study.manifest.align.q, level.name, note)
+        draw = partial(_draw_level, study, aligned, level, chance.get(level.name, math.nan), note)
+        yield f"matches-{re.sub('[^a-z0-9]+', '-', level.name.lower())}", key, draw
+
+
+def _draw_features(found: Clustered, chosen: Sequence[Feature], chance: Mapping[str, float]) -> Figure:
+    drawn = chosen[:ROWS]
+    above = sum(feature.above_null for feature in chosen)
+    finding = (
+        f"{above} features are above the nulls" if above else "No feature is above the nulls, best supported first"
+    )
+    if above == 1:
+        finding = "1 feature is above the nulls"
+    notes = (
+        "A mean of several networks is easier to match than a unit is.",
+        "+1: that network has one more such unit." if any(len(f.members) > f.networks for f in drawn) else "",
+        "Direction: a mixture of units of that layer." if any(f.kind == "direction" for f in drawn) else "",
+        f"{len(drawn)} of {len(chosen)} features are drawn." if len(drawn) < len(chosen) else "",
+    )
+    return pictures_of.matches(
+        plot_rows.of_features(found, drawn, chance),
+        networks=[seen.network.name for seen in found.observed],
+        finding=f"{finding}: what their units do, network by network",
+        note=" ".join(filter(None, notes)),
+    )
+
+
+def _draw_level(study: Study, aligned: Aligned, level: Level, chance: float, note: str) -> Figure:
+    names = [(aligned.observed[place[0]].network.name, aligned.layer(place).name) for place in sorted(level.layers)]
+    q = study.manifest.align.q
+    with study.reading() as catalogue:
+        reference = plot_rows.central(names, catalogue.select("similarities"))
+        sides = ({"left_network": reference}, {"right_network": reference})
+        rows = [row for side in sides for row in catalogue.select("matches", level=level.name, **side)]
+    return pictures_of.matches(
+        plot_rows.of_level(aligned, level, reference, rows, q=q, chance=chance),
+        networks=[reference, *(network for network, _ in names if network != reference)],
+        finding=f"{level.name}: the best matched units of {reference}, network by network",
+        partner=f"unit of {reference}",
+        note=f"Chance is passed at q \N{LESS-THAN OR EQUAL TO} {q:g}. All are held against {reference}, whose layer is "
+        f"most like the others (CKA).{note}",
+    )
+
+
 def _similarities(
     study: Study, catalogue: Catalogue, found: Clustered, rows: Sequence[dict[str, Any]]
 ) -> Iterator[Drawing]:
     aligned: Aligned = found.aligned
-    places = [place for level in aligned.levels if level.role == "hidden" for place in level.layers]
+    places = [place for level in aligned.levels if level.role == "hidden" for place in sorted(level.layers)]
     levels = [level.name for level in aligned.levels if level.role == "hidden" for _ in level.layers]
     if not places:
         return
@@ -194,18 +258,31 @@ def _similarities(
             if left in at and right in at:
                 matrix[at[left], at[right]] = matrix[at[right], at[left]] = np.clip(row["cka"], 0.0, 1.0)
         return pictures_of.similarity(
-            matrix, names=[f"{network} {layer}" for network, layer in named], groups=levels, measure="unbiased CKA"
+            matrix,
+            names=[f"{_short(network)} {layer}" for network, layer in named],
+            groups=levels,
+            measure="unbiased CKA",
+            note="Blocks are levels: the layers of different networks that stand for one another. 1: the same but for "
+            "rotation and scale; about 0: nothing in common.",
         )
 
     yield "similarity", content_key(VERSION, aligned.key), draw
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= 20 else f"{name[:19]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def _universality(
     study: Study, catalogue: Catalogue, found: Clustered, rows: Sequence[dict[str, Any]]
 ) -> Iterator[Drawing]:
-    tested = [feature for feature in found.features if feature.lineages > 1]
+    tested = [feature for feature in found.features if feature.lineages > 1 and feature.kind == "unit"]
     if not tested:
         return
+    q, directions = study.manifest.align.q, sum(feature.kind == "direction" for feature in found.features)
+    note = f"Above: q \N{LESS-THAN OR EQUAL TO} {q:g}." + (
+        f" {directions} shared directions, which are held against other nulls, are not in it." if directions else ""
+    )
 
     def draw() -> Figure:
         return pictures_of.universality(
@@ -213,9 +290,10 @@ def _universality(
             np.array(found.null_support),
             above=np.array([feature.above_null for feature in tested]),
             measure="support [universality times agreement]",
+            note=note,
         )
 
-    yield "universality", content_key(VERSION, found.key), draw
+    yield "universality", content_key(VERSION, found.key, note), draw
 
 
 PICTURES: dict[str, Callable[[Study, Catalogue, Clustered, Sequence[dict[str, Any]]], Iterator[Drawing]]] = {
@@ -224,4 +302,5 @@ PICTURES: dict[str, Callable[[Study, Catalogue, Clustered, Sequence[dict[str, An
     "units": _units,
     "similarity": _similarities,
     "universality": _universality,
+    "matches": _matches,
 }

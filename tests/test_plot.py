@@ -19,8 +19,11 @@ from consilience.analysis.plot import (
     FORMATS,
     PICTURES,
     FrontPoint,
+    Panel,
+    Strip,
     agreement,
     front,
+    matches,
     save,
     similarity,
     units,
@@ -81,12 +84,21 @@ def draw_universality(name: str = "support") -> Figure:
     return universality(values, np.array([0.1, 0.3]), above=values > 0.5, measure=name, note=name)
 
 
+def draw_matches(name: str = "net", count: int = 3) -> Figure:
+    generator = np.random.default_rng(0)
+    shared = generator.normal(size=80)
+    names = [name] if count == 1 else [f"{place}{name}" for place in range(count)]
+    panels = {one: Panel(name, -shared + 0.1 * generator.normal(size=80), shared, -0.99, -1) for one in names}
+    return matches([Strip(name, name, panels, 0.4)], networks=names, finding=name, partner=name, note=name)
+
+
 EXAMPLES: dict[str, Callable[..., Figure]] = {
     "front": draw_front,
     "agreement": draw_agreement,
     "units": draw_units,
     "similarity": draw_similarity,
     "universality": draw_universality,
+    "matches": draw_matches,
 }
 
 
@@ -341,6 +353,18 @@ def test_no_unit_at_all_is_still_a_picture(tmp_path: Path) -> None:
     save(figure, tmp_path / "units.svg")
 
 
+def test_units_are_coloured_by_universality_network_and_layer() -> None:
+    activations = np.random.default_rng(0).normal(size=(4, 30))
+    levels = ["hidden 2", "hidden 10", "output", "output"]
+    figure = units(
+        activations, networks=list("abab"), levels=levels, features=["", "F1", "F2", "F2"], universality=np.ones(4)
+    )
+    titles = [axes.get_title(loc="left") for axes in figure.axes[:3]]
+    assert titles == ["by universality of the feature", "by network", "by layer, first to last"]
+    legend = [label.get_text() for label in figure.axes[2].get_legend().get_texts()]
+    assert legend == ["hidden 2", "hidden 10", "output"]  # in the order of depth, not of the alphabet
+
+
 def test_signs_bring_a_unit_and_its_negative_together() -> None:
     wave = np.sin(np.arange(60.0))
     activations = np.stack([wave, -wave, np.cos(np.arange(60.0))])
@@ -386,7 +410,7 @@ def test_similarity_puts_groups_together() -> None:
     matrix[0, 2] = matrix[2, 0] = 0.9
     figure = similarity(matrix, names=list("abcd"), groups=["u", "v", "u", "v"])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "c", "b", "d"]
-    assert "4 layers: median CKA 0.45 within groups," in words(figure)
+    assert "4 layers: median CKA 0.45 within blocks," in words(figure)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 100, 130])
@@ -397,12 +421,36 @@ def test_similarity_of_any_size(count: int, tmp_path: Path) -> None:
     save(figure, tmp_path / "similarity.png")
 
 
+def test_rows_beyond_a_hundred_are_not_all_named() -> None:
+    figure = similarity(np.eye(130), names=[f"n{place}" for place in range(130)])
+    assert "Not every one of 130 rows is named." in words(figure).replace("\n", " ")
+
+
 # Universality
+
+
+def heights(figure: Figure) -> list[list[float]]:
+    """The bars of each kind: above the nulls, not above, and the nulls."""
+    return [[bar.get_height() for bar in bars] for bars in figure.axes[0].containers]
 
 
 def test_universality_counts_features_above_the_nulls() -> None:
     figure = draw_universality()
-    assert "1 of 3 features are above the nulls" in words(figure)
+    assert "1 of 3 features is above the nulls" in words(figure)
+    above, below, _ = heights(figure)
+    assert (sum(above), sum(below)) == (1, 1)
+
+
+def test_the_nulls_stand_beside_the_features_and_are_scaled_to_as_many() -> None:
+    values = np.array([0.2, 0.9, 0.95])
+    figure = universality(values, np.array([-0.4, 0.1, 0.1, 0.3]), above=values > 0.5)
+    above, below, nulls = figure.axes[0].containers
+    assert sum(heights(figure)[2]) == pytest.approx(3)
+    assert all(one.get_x() + one.get_width() <= null.get_x() for one, null in zip(above, nulls, strict=True))
+    assert [bar.get_y() for bar in below] == [bar.get_height() for bar in above]
+    caption = words(figure).replace("\n", " ")
+    assert "what the same search finds where there is nothing to find" in caption
+    assert "What lies below 0 is counted at 0." in caption
 
 
 def test_universality_without_anything(tmp_path: Path) -> None:
