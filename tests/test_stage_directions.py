@@ -1,0 +1,69 @@
+"""A direction that networks share is kept, told and asked like a unit; every method matches the units of a zoo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from consilience.analysis.judge_shared import JudgedDirections, judge_shared
+from consilience.analysis.records import query
+from consilience.analysis.run import align, cluster
+from consilience.analysis.shared import shared_directions
+from consilience.analysis.show import describe
+from consilience.analysis.similarity import Activations
+from consilience.analysis.stage_cluster import cluster as clustered
+from consilience.analysis.stage_distil import Witness
+from consilience.analysis.study import open_study
+
+
+def _all_are_more_than_chance(level: list[Activations], **_: object) -> JudgedDirections:
+    shared = shared_directions(level)
+    return JudgedDirections(shared, 0.001, 0.001, 1.5, np.ones(len(shared), dtype=bool))
+
+
+def test_directions_are_features_that_can_be_shown_and_asked(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consilience.analysis.stage_cluster.judge_shared", _all_are_more_than_chance)
+    study = open_study(tiny)
+    found = clustered(study)
+    directions = [feature for feature in found.features if feature.kind == "direction"]
+    assert len(directions) == 2  # first layers are linear in two inputs
+    networks = {seen.network.name: seen for seen in found.observed}
+    for feature in directions:
+        said = Witness(study, feature, networks)(study.probe.inputs)
+        assert said.shape[0] == feature.lineages == 4
+        np.testing.assert_allclose(said.mean(axis=1), 0.0, atol=1e-5)
+        np.testing.assert_allclose(said.std(axis=1), 1.0, rtol=1e-3)
+        assert np.corrcoef(said).min() > 0.99  # signs agree as well
+        told = describe(study, feature.id)
+        assert "a direction; most of it from units" in told
+    rows = query(study, "SELECT members.unit, len(weights) FROM members JOIN features USING (feature) WHERE kind = 'direction'")
+    assert {row[0] for row in rows.rows} == {None}
+    assert {row[1] for row in rows.rows} == {6, 8}
+
+
+def test_inputs_that_untrained_twins_share_as_well_are_no_features(tiny: Path) -> None:
+    assert judge_shared is not _all_are_more_than_chance
+    assert all(feature.kind == "unit" for feature in clustered(open_study(tiny)).features)
+
+
+@pytest.mark.parametrize("method", ["assignment", "partial", "universe", "weights"])
+def test_every_method_of_zoo_toml_matches_units(method: str, tiny: Path) -> None:
+    file = tiny / "zoo.toml"
+    file.write_text(f'{file.read_text()}\n[align]\nmethod = "{method}"\n')
+    study = align(tiny)
+    rows = query(study, "SELECT level, count(*) FROM matches GROUP BY level").rows
+    assert dict(rows)["output"] == 6
+    assert ("hidden 1" in dict(rows)) is (method != "weights")  # of two architectures weights tell nothing
+
+
+def test_clustering_again_gives_the_same(tiny: Path, catalogue_of: Callable[[Path], dict[str, list[str]]]) -> None:
+    before = catalogue_of(cluster(tiny).path.parent)
+    study = replace(open_study(tiny), home=tiny / "again")
+    (tiny / "again").mkdir()
+    cluster(study)
+    assert [f.members for f in clustered(study).features] == [f.members for f in clustered(open_study(tiny)).features]
+    assert before == catalogue_of(tiny)
