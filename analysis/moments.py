@@ -129,9 +129,15 @@ def _centre(
         raise BadInput("a batch without samples has no moments", hint="leave empty batches out")
     values = np.asarray(batch, dtype=np.float64)
     # A unit with one NaN or infinity is dead as a whole: NaN says so and travels without warnings.
-    values = np.where(np.isfinite(values).all(axis=0), values, np.nan)
+    finite = np.isfinite(values).all(axis=0)
+    if not finite.all():
+        values = np.where(finite, values, np.nan)
     mean: Float[np.ndarray, " units"] = values.mean(axis=0)
-    return mean, values - mean
+    centred = values - mean
+    # The mean of many samples is rounded by more than one digit, which would pass for variation.
+    rest = centred.mean(axis=0)
+    centred -= rest
+    return mean + rest, centred
 
 
 def _finite(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:

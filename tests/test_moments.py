@@ -79,3 +79,13 @@ def test_what_cannot_be_measured_is_refused() -> None:
         gather([])
     with pytest.raises(BadInput, match="3 units cannot be merged with those of 2"):
         merge(measure(np.ones((4, 3))), measure(np.ones((4, 2))))
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7, 1e8, -3.3e-9])
+@pytest.mark.parametrize("samples", [300, 400, 4099])
+def test_a_constant_is_dead_whatever_its_digits(value: float, samples: int) -> None:
+    for kind in (np.float64, np.float32):
+        moments = measure(np.full((samples, 2), value, dtype=kind))
+        assert not moments.alive.any()
+        halves = [np.full((samples, 2), value, dtype=kind)] * 3
+        assert not gather(halves).alive.any()
