@@ -49,7 +49,7 @@ class Matches:
         """Tell how many matches of a null zoo, by null, stand as far above chance as the weakest that passes at q."""
         accepted = self.q <= q
         return {
-            name: max(0.0, float(p[accepted].max(initial=0.0)) * (1 + len(self.null_r[name])) - 1) / self.draws[name]
+            name: max(0.0, float(p[accepted].max(initial=0.0)) * (1 / self.draws[name] + len(p)) - 1 / self.draws[name])
             for name, p in self.p_by_null.items()
         }
 
@@ -74,15 +74,10 @@ def align(
     found = align_networks(networks, method=method, device=device)[0, 1]
     r = _strengths(found)
     chance = _chance(networks, method, device, None, seed)
-    if isinstance(found, Directions):
-        # By zoo, not by null direction: zoos of chance may have fewer of them, or none.
-        ps = {
-            name: exceedance(r, np.concatenate([draw[0] for draw in draws]), trials=len(draws) * len(r))
-            for name, draws in chance.items()
-        }
-        return replace(found, q=q_values(worst(ps, len(r))))
     only = np.zeros(len(r), dtype=np.int64)
     p = worst({name: _p_values(np.abs(r), only, draws) for name, draws in chance.items()}, len(r))
+    if isinstance(found, Directions):
+        return replace(found, q=q_values(p))
     q = np.full(len(found.partner), np.nan)
     q[found.partner >= 0] = q_values(p)
     return replace(found, q=q)
@@ -99,9 +94,9 @@ def match(
     """Match the units of every two networks and tell how far above chance each match is.
 
     The same method runs on null zoos, as many as give about 2000 matches of each kind and 100 of each pair
-    (at most 20); a match's p is the largest share, over the nulls, of null matches that stand as far above what
-    chance gives their pair of networks. Raises BadInput for a method that gives directions, which belong to
-    no unit.
+    (at most 20). A match's p is the number of null matches per zoo that stand as far above what chance gives
+    their pair of networks, over the number of matches; the largest over the nulls. Raises BadInput for a method
+    that gives directions, which belong to no unit.
     """
     found = align_networks(level, method=method, device=device)
     places, r = _listed(found, method)
@@ -143,8 +138,9 @@ def _p_values(
     pair: Int[np.ndarray, " matches"],
     draws: Sequence[Sequence[Float[np.ndarray, " _"]]],
 ) -> Float[np.ndarray, " matches"]:
-    """Give the share of null matches that stand as far above what their pair of networks gives by chance.
+    """Count the null matches that stand as far above what their pair of networks gives by chance.
 
+    As a share of the matches found, times the draws: chance may match fewer units than there are matches, or more.
     Layers differ in what chance gives: wide ones and those of units that may be flipped match better. So
     Fisher's z of every match is taken from its own pair's mean, in units of its spread, before all are pooled.
     Pairs of which too few null matches are known are compared as they are, among themselves.
@@ -157,9 +153,12 @@ def _p_values(
         if not rows.any():
             continue
         centres = [_centre_and_spread(values) if some is known else (0.0, 1.0) for values in own]
+        trials = len(draws) * int(rows.sum())
         null = [(_z(own[k]) - centres[k][0]) / centres[k][1] for k in np.flatnonzero(some)]
         centre, spread = np.array(centres).T
-        p[rows] = exceedance((_z(r[rows]) - centre[pair[rows]]) / spread[pair[rows]], np.concatenate(null))
+        p[rows] = exceedance(
+            (_z(r[rows]) - centre[pair[rows]]) / spread[pair[rows]], np.concatenate(null), trials=trials
+        )
     return p
 
 

@@ -60,7 +60,8 @@ def group(networks: Sequence[Given], *, odd: bool = False, seed: int = 0, draws:
     level = [described(one, odd=odd, name=f"network {number}") for number, one in enumerate(networks, 1)]
     if len(level) < 2:
         raise BadInput(
-            f"{len(level)} network has nothing in common with others", hint="give two networks or more, trained apart"
+            f"{len(level)} network{'s have' if not level else ' has'} nothing in common with others",
+            hint="give two networks or more, trained apart",
         )
     return discover(level, seed=seed, draws=draws)
 

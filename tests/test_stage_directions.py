@@ -42,7 +42,8 @@ def test_directions_are_features_that_can_be_shown_and_asked(tiny: Path, monkeyp
         assert "a direction; most of it from units" in told
     rows = query(
         study,
-        "SELECT members.unit, len(weights) AS weights FROM members JOIN features USING (feature) WHERE kind = 'direction'",
+        "SELECT members.unit, len(weights) AS weights FROM members JOIN features USING (feature) "
+        "WHERE kind = 'direction'",
     )
     assert {row["unit"] for row in rows} == {None}
     assert {row["weights"] for row in rows} == {6, 8}
