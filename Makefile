@@ -6,7 +6,7 @@ CHECKS := .venv/.checks
 EXAMPLES := .venv/.examples
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check slow examples data clean
+.PHONY: demo test check slow examples data results clean
 
 demo: $(RUNTIME)
 	@$(BIN)/consilience run data/gravity/zoo.toml
@@ -25,6 +25,9 @@ data: $(RUNTIME)
 	$(BIN)/python data/recipes/gravity.py
 	$(BIN)/python data/recipes/ballistics.py
 	$(BIN)/python data/recipes/digits.py
+
+results: $(RUNTIME)
+	OMP_NUM_THREADS=1 $(BIN)/python data/recipes/alignment_cases.py
 
 clean:
 	rm -rf .venv build dist *.egg-info data/*/.consilience data/*/*/.consilience

@@ -13,9 +13,11 @@ from ..zoo.errors import BadInput
 from .moments import Moments, measure, merge
 from .similarity import FEWEST_SAMPLES
 
-# Units and samples taken at once: enough for the speed of matrix products, half a gigabyte in all.
+# Units and samples taken at once: enough for the speed of matrix products, half a gigabyte of numbers.
 BLOCK = 4096
 ROWS = 4096
+# No more bytes than this of two layers are read before a mapped file's pages are given back.
+MAPPED = 2**29
 
 Batch = tuple[Num[np.ndarray, "samples left"], Num[np.ndarray, "samples right"]]
 # Gives the same batches from the start each time it is called.
@@ -72,8 +74,10 @@ class Layers:
 
 def row_blocks(left: Num[np.ndarray, "samples left"], right: Num[np.ndarray, "_samples right"]) -> Iterator[Batch]:
     """Cut two layers into batches, and let go of what was read of a mapped file."""
-    for start in range(0, max(len(left), len(right)), ROWS):
-        yield left[start : start + ROWS], right[start : start + ROWS]
+    width = sum(side.shape[1] * side.itemsize for side in (left, right))
+    rows = min(ROWS, max(1, MAPPED // max(width, 1)))
+    for start in range(0, max(len(left), len(right)), rows):
+        yield left[start : start + rows], right[start : start + rows]
         for side in (left, right):
             _release(side)
 

@@ -7,30 +7,30 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from scipy.cluster.hierarchy import fcluster, linkage
+from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import squareform
 
-from .feature import Features, Pool, likeness, measure_features, orient, pool, renumber, score
+from .feature import Features, Pool, likeness, measure_features, network_blocks, orient, pool, renumber, score
 from .matching import pair_by_mutual_choice
 from .null import null_zoos
+from .seeds import find_seeds
 from .similarity import Activations, resemblance
 from .universe import universe
 
 ROUNDS = 10
 STARTS = 8
-# Above this many pooled units seeds come from some of the networks: linkage needs all pairs at once.
+# Above this many pooled units linkage takes too much memory for all pairs at once: see `find_seeds`.
 SEED_UNITS = 8192
 # Two modes are believed when they shorten the description by this many nats a pair: smooth functions
 # without anything in common stayed below 0.06 in most zoos, planted ones were above 0.06 in nearly all.
 TWO_MODES = 0.06
-# And by what the second mode's own numbers cost (Schwarz 1978): few pairs fall apart by chance.
-EXTRA_PARAMETERS = 4
 # Where true pairs are few, the long tail of the weakest ones hides them.
 TAIL = 0.1
 SMALLEST_MODE = 0.02
 NULL_QUANTILE = 0.95
+# One draw of a wide zoo has enough pairs; narrow ones are drawn again until their quantile means something.
+ENOUGH_PAIRS = 200
+MOST_DRAWS = 50
 # Networks differ in noise when the spread of their factors is this many times its error, and worth the
 # while: zoos of even noise stayed below 3 and 0.01, noise of 0.3 and 0.8 in one zoo gave 17 and 0.1.
 LEVEL_SIGNIFICANCE = 5.0
@@ -56,7 +56,7 @@ def cluster(level: Sequence[Activations], *, fallback: float | None = None) -> F
     cut, origin = natural_cut(mutual_similarities(units)), "two modes"
     if cut is None:
         cut, origin = (chance_cut([level], seed=0) if fallback is None else fallback), "nulls"
-    seed_label, seed_sign = _seeds(units, cut)
+    seed_label, seed_sign = _settled(units, *find_seeds(units, cut, most=SEED_UNITS))
     label, sign = _refine(units, seed_label, seed_sign, cut)
     label, sign = _keep_repeats(units, label, sign, seed_label, seed_sign)
     return measure_features(whole, label, sign, cut=cut, cut_from=origin)
@@ -120,8 +120,7 @@ def natural_cut(similarities: Float[np.ndarray, " pairs"]) -> float | None:
     for tail in (0.0, TAIL):
         kept = z[int(tail * len(z)) :]
         threshold, gain = _least_error(kept)
-        count = max(len(kept), 2)
-        if gain >= max(TWO_MODES, EXTRA_PARAMETERS * np.log(count) / (2.0 * count)):
+        if gain >= TWO_MODES:
             return float(np.tanh(threshold))
     return None
 
@@ -129,27 +128,33 @@ def natural_cut(similarities: Float[np.ndarray, " pairs"]) -> float | None:
 def chance_cut(zoos: Sequence[Sequence[Activations]], *, seed: int) -> float:
     """Give what the best twentieth of mutual nearest pairs reaches by chance.
 
-    zoos: null zoos to look at; a single real one is rotated first, or shuffled where it has no axes.
+    zoos: null zoos to look at; a single real one is rotated first, or shuffled where it has no axes, as often
+    as gives some hundred pairs.
     """
     if len(zoos) == 1:
-        drawn = null_zoos(zoos[0], draw=0, seed=seed)
-        zoos = [drawn.get("rotated", drawn["shuffled"])]
-    found = [mutual_similarities(level_out(pool(zoo))) for zoo in zoos]
+        found = [_chance_pairs(zoos[0], seed=seed)]
+    else:
+        found = [mutual_similarities(level_out(pool(zoo))) for zoo in zoos]
     return float(max((np.quantile(best, NULL_QUANTILE) for best in found if best.size), default=NULL_QUANTILE))
 
 
+def _chance_pairs(level: Sequence[Activations], *, seed: int) -> Float[np.ndarray, " pairs"]:
+    pairs = np.zeros(0)
+    for draw in range(MOST_DRAWS):
+        drawn = null_zoos(level, draw=draw, seed=seed)
+        zoo = drawn.get("rotated", drawn["shuffled"])
+        pairs = np.concatenate([pairs, mutual_similarities(level_out(pool(zoo)))])
+        if len(pairs) >= ENOUGH_PAIRS:
+            break
+    return pairs
+
+
 def _mutual_blocks(units: Pool) -> Iterator[tuple[tuple[int, int], Float[np.ndarray, " pairs"]]]:
-    blocks = _networks(units)
+    blocks = network_blocks(units)
     for (first, left), (second, right) in combinations(blocks, 2):
         if units.lineage[left.start] != units.lineage[right.start]:
             similar = _resemblance(units, left, right)
             yield (first, second), similar[pair_by_mutual_choice(similar)].astype(np.float64)
-
-
-def _networks(units: Pool) -> list[tuple[int, slice]]:
-    names, starts = np.unique(units.network, return_index=True)
-    edges = [*starts.tolist(), len(units.network)]
-    return [(name, slice(*edge)) for name, edge in zip(names.tolist(), pairwise(edges), strict=bool(len(names)))]
 
 
 def strength(similarities: Float[np.ndarray, " pairs"]) -> float:
@@ -186,40 +191,6 @@ def _resemblance(units: Pool, left: slice, right: slice) -> Float[np.ndarray, "l
     return resemblance(r, left_odd=units.odd[left], right_odd=units.odd[right])
 
 
-def _seeds(units: Pool, cut: float) -> tuple[Int[np.ndarray, " units"], Int[np.ndarray, " units"]]:
-    """Cut the average linkage tree of the pooled units, or of as many networks as memory allows."""
-    some = _some_networks(units)
-    label, sign = np.full(len(units.unit), -1), np.ones(len(units.unit), dtype=np.int64)
-    label[some], sign[some] = link(units.standard[:, some], units.odd[some], cut)
-    return _settled(units, label, sign)
-
-
-def link(
-    standard: Float[np.ndarray, "samples units"], odd: Bool[np.ndarray, " units"], cut: float
-) -> tuple[Int[np.ndarray, " units"], Int[np.ndarray, " units"]]:
-    """Group standardised units by average linkage at the cut; give groups, from 0, and signs within them."""
-    if len(odd) < 2:
-        return np.zeros(len(odd), dtype=np.int64), np.ones(len(odd), dtype=np.int64)
-    r = standard.T @ standard
-    distance = 1.0 - resemblance(r, left_odd=odd, right_odd=odd)
-    np.fill_diagonal(distance, 0.0)
-    tree = linkage(squareform(np.maximum(distance, 0.0), checks=False), "average")
-    found = fcluster(tree, 1.0 - cut, criterion="distance").astype(np.int64) - 1
-    # A group's signs are taken from its most central unit.
-    order = np.lexsort((distance.sum(axis=1), found))
-    centre = order[np.searchsorted(found[order], found)]
-    return found, np.where(r[np.arange(len(odd)), centre] < 0.0, -1, 1)
-
-
-def _some_networks(units: Pool) -> Int[np.ndarray, " units"]:
-    sizes = np.bincount(units.network)
-    if sizes.sum() <= SEED_UNITS:
-        return np.arange(len(units.network))
-    spread = np.argsort(np.arange(len(sizes)) * 0.6180339887 % 1.0)  # evenly over the zoo, whatever its order
-    chosen = spread[np.cumsum(sizes[spread]) <= SEED_UNITS]
-    return np.flatnonzero(np.isin(units.network, chosen))
-
-
 def _refine(
     units: Pool, label: Int[np.ndarray, " units"], sign: Int[np.ndarray, " units"], cut: float
 ) -> tuple[Int[np.ndarray, " units"], Int[np.ndarray, " units"]]:
@@ -228,7 +199,7 @@ def _refine(
         scores = score(units, label, sign, int(label.max(initial=-1)) + 1)
         similar = likeness(units, scores, label, sign)
         label = np.full_like(label, -1)
-        for _, rows in _networks(units):
+        for _, rows in network_blocks(units):
             label[rows] = accept(similar[rows], _resemblance(units, rows, rows), cut)
         held = np.flatnonzero(label >= 0)
         sign = np.ones_like(sign)

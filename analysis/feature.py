@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
 
 from ..zoo.errors import BadInput
+from .moments import measure
 from .similarity import Activations, standardise
 
 
@@ -73,7 +75,7 @@ def pool(level: Sequence[Activations]) -> Pool:
             f"networks of one level have {sorted({len(one.values) for one in level})} samples",
             hint="record all networks on the same probe",
         )
-    live = [np.flatnonzero(one.alive) for one in level]
+    live = [np.flatnonzero(one.alive & measure(one.values).alive) for one in level]
     names = list(dict.fromkeys(one.lineage for one in level))
     sizes = [len(units) for units in live]
     blocks = [standardise(one.values[:, units]).astype(np.float32) for one, units in zip(level, live, strict=True)]
@@ -85,6 +87,13 @@ def pool(level: Sequence[Activations]) -> Pool:
         np.repeat([one.odd for one in level], sizes).astype(bool),
         len(names),
     )
+
+
+def network_blocks(units: Pool) -> list[tuple[int, slice]]:
+    """Give the networks that have live units, and where those stand."""
+    names, starts = np.unique(units.network, return_index=True)
+    edges = [*starts.tolist(), len(units.network)]
+    return [(name, slice(*edge)) for name, edge in zip(names.tolist(), pairwise(edges), strict=True)]
 
 
 def measure_features(

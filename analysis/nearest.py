@@ -95,8 +95,8 @@ def nearest_in_batches(
     widths = [side.scale.size for side in layers.sides]
     wide = max(widths) > SKETCH_UNITS and layers.samples > 2 * SKETCH
     if not (wide if sketch is None else sketch) or not min(widths):
-        return _search(layers, k=k, device=device)
-    found = _search(_sketched(layers, seed=seed), k=max(k, CANDIDATES), device=device)
+        return search(layers, k=k, device=device)
+    found = search(_sketched(layers, seed=seed), k=max(k, CANDIDATES), device=device)
     return Nearest(_rank(layers, found.left, k=k), _rank(layers.turned(), found.right, k=k))
 
 
@@ -108,7 +108,8 @@ def mutual(found: Nearest) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, "
     return left, choice[left]
 
 
-def _search(layers: Layers, *, k: int, device: str) -> Nearest:
+def search(layers: Layers, *, k: int, device: str = "cpu") -> Nearest:
+    """Find the k most alike partners, as `nearest` does, of layers that know how to standardise themselves."""
     left, right = layers.left, layers.right
     found = Nearest(_nobody(left.scale.size, k), _nobody(right.scale.size, k))
     for rows, columns in pairs(unit_blocks(left.scale.size), unit_blocks(right.scale.size)):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .analysis.records import equations, export_equations, features, networks, query
     from .analysis.run import align, cluster, distil, ingest, probe, run
     from .analysis.show import describe
+    from .analysis.stage_merge import barrier, merge
     from .analysis.stage_plot import plot
     from .analysis.study import Study, open_study
     from .zoo.errors import ConsilienceError
@@ -29,6 +30,7 @@ _HOMES = {
     "Expression": "analysis.expression",
     "Study": "analysis.study",
     "align": "analysis.run",
+    "barrier": "analysis.stage_merge",
     "check": "analysis.check",
     "cluster": "analysis.run",
     "describe": "analysis.show",
@@ -37,6 +39,7 @@ _HOMES = {
     "export_equations": "analysis.records",
     "features": "analysis.records",
     "ingest": "analysis.run",
+    "merge": "analysis.stage_merge",
     "networks": "analysis.records",
     "open_study": "analysis.study",
     "parse": "analysis.parsing",
@@ -52,6 +55,7 @@ __all__ = [
     "Expression",
     "Study",
     "align",
+    "barrier",
     "check",
     "cluster",
     "describe",
@@ -60,6 +64,7 @@ __all__ = [
     "export_equations",
     "features",
     "ingest",
+    "merge",
     "networks",
     "open_study",
     "parse",

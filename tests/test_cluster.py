@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,6 +109,27 @@ def test_planted_zoos_are_recovered_for_every_seed(kind: str, noise: float, netw
             # Single sines are alike by chance: at this noise the best cut of the tree itself falls short.
             least = 0.9 if (kind, noise) == ("waves", 0.8) else 0.95
             assert rand_index(planted, cluster(planted.level)) >= least
+
+
+# What five fresh seeds reach on average. Single sines are alike by chance: at noise 0.8 two of them may be
+# more alike than true pairs, and no cut of so few networks tells them apart.
+@pytest.mark.slow
+@pytest.mark.parametrize("networks", [6, 20, 60])
+@pytest.mark.parametrize("noise", [0.3, 0.8])
+@pytest.mark.parametrize("kind", SMOOTH)
+def test_planted_zoos_of_any_size_are_recovered(kind: str, noise: float, networks: int) -> None:
+    found = [plant(kind, networks=networks, noise=noise, seed=seed) for seed in range(300, 305)]
+    least = 0.96 if (kind, noise) == ("waves", 0.8) else 0.97
+    assert np.mean([rand_index(planted, cluster(planted.level)) for planted in found]) >= least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.3, 0.8])
+@pytest.mark.parametrize("kind", SMOOTH)
+def test_two_hundred_networks_are_recovered(kind: str, noise: float) -> None:
+    for seed in range(200, 205):
+        planted = plant(kind, networks=200, noise=noise, seed=seed)
+        assert rand_index(planted, cluster(planted.level)) >= 0.97
 
 
 @pytest.mark.parametrize("networks", [6, 20])
@@ -351,6 +373,39 @@ def test_more_units_than_linkage_takes_find_their_prototypes_all_the_same(
     found, truth = np.concatenate(grouping(planted.level, features)), np.concatenate(planted.truth)
     assert (found[truth < 40] >= 0).all()
     assert len({(a, b) for a, b in zip(found[truth < 40], truth[truth < 40], strict=True)}) == 40
+
+
+@pytest.mark.parametrize("kind", SMOOTH)
+def test_units_beyond_linkage_are_grouped_alike(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = plant(kind, networks=6, noise=0.3, seed=9)
+    linked = cluster(planted.level)
+    monkeypatch.setattr("consilience.analysis.cluster.SEED_UNITS", 0)
+    assert _same_groups(grouping(planted.level, linked), grouping(planted.level, cluster(planted.level)))
+
+
+def test_unlike_single_units_share_nothing() -> None:
+    rng = np.random.default_rng(0)
+    together = 0
+    for _ in range(20):
+        level = [activations(rng.standard_normal((200, 1)), odd=True, lineage=name) for name in "ab"]
+        together += len(cluster(level))
+    assert together <= 4  # one in twenty by chance
+    twins = [activations(turn * level[0].values, odd=True, lineage=str(turn)) for turn in (1, -2)]
+    assert len(cluster(twins)) == 1
+
+
+@pytest.mark.parametrize("find", [cluster, cluster_outputs])
+def test_units_that_are_not_finite_join_nobody(find: Callable[[list[Activations]], Features]) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((100, 5))
+    broken = np.where(np.arange(5) == 2, np.nan, values)
+    level = [Activations(broken, True, "a", np.ones(5, dtype=bool)), activations(values, odd=True, lineage="b")]
+    features = find(level)
+    assert (0, 2) not in set(zip(features.network.tolist(), features.unit.tolist(), strict=True))
+    assert np.isfinite(features.prototypes).all()
+    nothing = [activations(np.full((100, 2), np.nan), lineage=name) for name in "ab"]
+    assert len(find(nothing)) == 0
+    assert len(find([activations(np.zeros((100, 0)), lineage="a"), level[1]])) <= 5
 
 
 def test_networks_on_different_samples_are_refused() -> None:

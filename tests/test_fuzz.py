@@ -577,6 +577,8 @@ def test_networks(tmp_path: Path) -> None:
     words = st.sampled_from(["", "0", "layers.", "*", "module.", "(", "\\", ".weight"])
     renames = st.dictionaries(words, words, max_size=2)
     activations = st.sampled_from([None, "tanh", "relu", "__class__"])
+    for config in ({"model_type": "bert"}, {"architecture": "resnet18", "pretrained_cfg": {}}):  # what is imported once
+        check((Checkpoint("torch", {"w": np.ones(1)}, {}, config=config), None, "", {}, False))
     survive(st.tuples(networks(), activations, words, renames, st.booleans()), check)
 
 

@@ -46,9 +46,16 @@ def test_files_that_the_readme_points_to_are_there() -> None:
         assert (ROOT / link).exists(), link
 
 
+def test_arrays_are_aligned_as_the_readme_says(tmp_path: Path) -> None:
+    _, code = blocks("python")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "1.0"
+    assert done.stdout.splitlines()[2] == "40 40"
+
+
 @pytest.mark.slow
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
-    (code,) = blocks("python")
+    code, _ = blocks("python")
     code = code.replace("laws.py", str(tmp_path / "laws.py"))
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("force = m1*m2/r**2")

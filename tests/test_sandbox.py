@@ -104,6 +104,13 @@ def test_time_is_limited(sandbox: Sandbox, name: str) -> None:
     assert time.monotonic() - begun < 10
 
 
+def test_a_refusal_says_what_was_done(sandbox: Sandbox) -> None:
+    with pytest.raises(Refused, match="is not run after 0 seconds"):
+        sandbox.call(IMPORT, limits=Limits(seconds=0.4), done="run", name="spins")
+    with pytest.raises(Refused, match="needs more than 2,048 MB of memory to be built"):
+        sandbox.call(IMPORT, done="built", name="eats")
+
+
 def test_processor_time_is_limited_too(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         sandbox_module, "asdict", lambda limits: {"seconds": 0.1, "memory": 1 << 30, "file": 1, "files": 64}
