@@ -73,7 +73,7 @@ def align(
     networks = [described(left, odd=odd, name="the left layer"), described(right, odd=odd, name="the right layer")]
     found = align_networks(networks, method=method, device=device)[0, 1]
     r = _strengths(found)
-    chance = _chance(networks, method, device, None, seed)
+    chance = _chance(networks, method, device, None, seed) if len(r) else {}
     only = np.zeros(len(r), dtype=np.int64)
     p = worst({name: _p_values(np.abs(r), only, draws) for name, draws in chance.items()}, len(r))
     if isinstance(found, Directions):
@@ -100,7 +100,7 @@ def match(
     """
     found = align_networks(level, method=method, device=device)
     places, r = _listed(found, method)
-    chance = _chance(level, method, device, twins, seed)
+    chance = _chance(level, method, device, twins, seed) if len(r) else {}
     sizes = [np.sum(one.partner >= 0) for one in found.values() if isinstance(one, Alignment)]
     pair = np.repeat(np.arange(len(found)), sizes)
     p_by_null = {name: _p_values(np.abs(r), pair, draws) for name, draws in chance.items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,10 +15,12 @@ from .nearest import nearest
 from .null import null_zoos
 from .similarity import Activations, product, resemblance, standardise
 
+WIDE = 4096
 CHANCE = 0.95
 """A partial matching leaves a unit alone where so many units of a null do as well."""
 
 Pairs = tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]
+Live = Float[np.ndarray, "live_left live_right"]
 Pairing = Callable[[Float[np.ndarray, "left right"]], Pairs]
 
 
@@ -35,40 +38,38 @@ class Alignment:
     q: Float[np.ndarray, " left"] | None = None
 
 
-def assignment(left: Activations, right: Activations, *, device: str = "cpu") -> Alignment:
+Alignments = Mapping[tuple[int, int], Alignment]
+
+
+def assignment(networks: Sequence[Activations], device: str = "cpu") -> Alignments:
     """Match one to one so that the sum of similarities is largest (Li et al. 2016, Ainsworth et al. 2023)."""
-    return _matched(left, right, pair_by_assignment, device)
+    return _matched(networks, pair_by_assignment, device)
 
 
-def mutual(left: Activations, right: Activations, *, device: str = "cpu") -> Alignment:
-    """Match the units that are each other's most similar one; of layers of any width, in blocks."""
-    found = nearest(
-        left.values,
-        right.values,
-        left_odd=left.odd,
-        right_odd=right.odd,
-        left_alive=left.alive,
-        right_alive=right.alive,
-        device=device,
-    )
-    rows, columns = mutual_choice(found)
-    partner, r = np.full(left.alive.size, -1), np.zeros(left.alive.size)
-    partner[rows], r[rows] = columns, found.left.r[rows, 0]
-    return Alignment(partner, np.where(r < 0.0, -1, 1), r)
+def mutual(networks: Sequence[Activations], device: str = "cpu") -> Alignments:
+    """Match the units that are each other's most similar one; of wide layers in blocks, never all correlations."""
+    if max((one.alive.size for one in networks), default=0) <= WIDE:
+        return _matched(networks, pair_by_mutual_choice, device)
+    return {
+        (left, right): _nearest(networks[left], networks[right], device)
+        for left, right in combinations(range(len(networks)), 2)
+    }
 
 
-def partial(left: Activations, right: Activations, *, device: str = "cpu") -> Alignment:
+def partial(networks: Sequence[Activations], device: str = "cpu") -> Alignments:
     """Match one to one, leaving alone the units that find no better partner than chance would give.
 
     Partial transport between unit masses, with the price of staying alone as its multiplier (Caffarelli &
-    McCann 2010, section 2). The price is what the best twentieth of units finds in a rotated copy of the
-    other layer, or a shuffled one where it has no other axes.
+    McCann 2010, section 2). The price is what the best twentieth of units finds in rotated copies of the
+    layers, or shuffled ones where they have no other axes.
     """
-    zoos = null_zoos([left, right], draw=0, seed=0)
-    null = zoos.get("rotated", zoos["shuffled"])
-    best = _similar(null[0], null[1], device)[1].max(axis=1, initial=0.0)
-    price = float(np.quantile(best, CHANCE)) if best.size else 0.0
-    return _matched(left, right, lambda similarity: pair_by_assignment(similarity - price), device)
+    zoos = null_zoos(networks, draw=0, seed=0)
+    null = _similarities(zoos.get("rotated", zoos["shuffled"]), device)
+    prices = {pair: _price(similarity) for pair, _, similarity in null}
+    return {
+        pair: _aligned(networks, pair, r, pair_by_assignment(similarity - prices[pair]))
+        for pair, r, similarity in _similarities(networks, device)
+    }
 
 
 def pair_by_assignment(similarity: Float[np.ndarray, "left right"]) -> Pairs:
@@ -90,26 +91,49 @@ def pair_by_mutual_choice(similarity: Float[np.ndarray, "left right"]) -> Pairs:
 
 
 def alignment(
-    r: Float[np.ndarray, "left right"], rows: Int[np.ndarray, " pairs"], columns: Int[np.ndarray, " pairs"]
+    units: int, rows: Int[np.ndarray, " pairs"], columns: Int[np.ndarray, " pairs"], r: Float[np.ndarray, " pairs"]
 ) -> Alignment:
-    """Write pairs as an alignment, with the correlations between all units."""
-    partner, values = np.full(len(r), -1), np.zeros(len(r))
-    partner[rows], values[rows] = columns, np.clip(r[rows, columns], -1.0, 1.0)
+    """Write pairs, and what they correlate, as an alignment of so many left units."""
+    partner, values = np.full(units, -1), np.zeros(units)
+    partner[rows], values[rows] = columns, np.clip(r, -1.0, 1.0)
     return Alignment(partner, np.where(values < 0.0, -1, 1), values)
 
 
-def _matched(left: Activations, right: Activations, pairing: Pairing, device: str) -> Alignment:
-    r, similarity = _similar(left, right, device)
-    rows, columns = np.flatnonzero(left.alive), np.flatnonzero(right.alive)
-    first, second = pairing(similarity)
-    return alignment(r, rows[first], columns[second])
+def _matched(networks: Sequence[Activations], pairing: Pairing, device: str) -> Alignments:
+    return {
+        pair: _aligned(networks, pair, r, pairing(similarity))
+        for pair, r, similarity in _similarities(networks, device)
+    }
 
 
-def _similar(
-    left: Activations, right: Activations, device: str
-) -> tuple[Float[np.ndarray, "left right"], Float[np.ndarray, "live_left live_right"]]:
-    """Correlate all units; and how alike the live ones are, as far as their signs allow."""
-    first, second = (standardise(one.values, alive=one.alive).astype(np.float32) for one in (left, right))
-    r = product(first, second, device=device)
-    live = r[np.ix_(np.flatnonzero(left.alive), np.flatnonzero(right.alive))]
-    return r, resemblance(live, left_odd=left.odd, right_odd=right.odd)
+def _similarities(networks: Sequence[Activations], device: str) -> Iterator[tuple[tuple[int, int], Live, Live]]:
+    """Correlate the live units of every two networks; and tell how alike they are, as far as their signs allow."""
+    standard = [standardise(one.values, alive=one.alive)[:, one.alive].astype(np.float32) for one in networks]
+    for left, right in combinations(range(len(networks)), 2):
+        r = product(standard[left], standard[right], device=device)
+        yield (left, right), r, resemblance(r, left_odd=networks[left].odd, right_odd=networks[right].odd)
+
+
+def _aligned(networks: Sequence[Activations], pair: tuple[int, int], r: Live, pairs: Pairs) -> Alignment:
+    left, right = (np.flatnonzero(networks[one].alive) for one in pair)
+    rows, columns = pairs
+    return alignment(networks[pair[0]].alive.size, left[rows], right[columns], r[rows, columns])
+
+
+def _price(similarity: Live) -> float:
+    best = similarity.max(axis=1, initial=0.0)
+    return float(np.quantile(best, CHANCE)) if best.size else 0.0
+
+
+def _nearest(left: Activations, right: Activations, device: str) -> Alignment:
+    found = nearest(
+        left.values,
+        right.values,
+        left_odd=left.odd,
+        right_odd=right.odd,
+        left_alive=left.alive,
+        right_alive=right.alive,
+        device=device,
+    )
+    rows, columns = mutual_choice(found)
+    return alignment(left.alive.size, rows, columns, found.left.r[rows, 0])

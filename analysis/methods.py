@@ -11,7 +11,7 @@ import numpy as np
 from ..zoo.errors import BadInput
 from .matching import Alignment, alignment, assignment, mutual, partial
 from .shared import shared_directions
-from .similarity import Activations, product, same_samples, standardise
+from .similarity import Activations, same_samples, standardise
 from .subspace import Directions, cca, procrustes, soft, svcca
 from .universe import universe
 
@@ -66,11 +66,10 @@ def _through_universe(networks: Sequence[Activations], device: str) -> Alignment
             np.where(networks[right].alive, placed.slots[right], -1),
             return_indices=True,
         )
-        r = product(standard[left], standard[right], device=device)
-        sign = placed.signs[left][rows] * placed.signs[right][columns]
+        r = np.einsum("sp,sp->p", standard[left][:, rows], standard[right][:, columns])
         # Two units may share a slot for the sake of the others, without being alike.
-        kept = r[rows, columns] * sign > 0.0
-        found[left, right] = alignment(r, rows[kept], columns[kept])
+        kept = r * placed.signs[left][rows] * placed.signs[right][columns] > 0.0
+        found[left, right] = alignment(networks[left].alive.size, rows[kept], columns[kept], r[kept])
     return found
 
 
@@ -87,9 +86,9 @@ def _through_weights(networks: Sequence[Activations], device: str) -> Alignments
         partner = match_layer(sources[left], sources[right])
         both = np.flatnonzero(networks[left].alive & (partner >= 0))
         both = both[networks[right].alive[partner[both]]]
-        r = product(standard[left], standard[right], device=device)
-        kept = networks[left].odd | (r[both, partner[both]] > 0.0)
-        found[left, right] = alignment(r, both[kept], partner[both[kept]])
+        r = np.einsum("sp,sp->p", standard[left][:, both], standard[right][:, partner[both]])
+        kept = networks[left].odd | networks[right].odd | (r > 0.0)
+        found[left, right] = alignment(networks[left].alive.size, both[kept], partner[both[kept]], r[kept])
     return found
 
 
@@ -99,9 +98,9 @@ def _through_shared_directions(networks: Sequence[Activations], device: str) -> 
 
 
 METHODS: dict[str, Method] = {
-    "assignment": Method(_pairwise(assignment), axes=True),
-    "mutual": Method(_pairwise(mutual), axes=True),
-    "partial": Method(_pairwise(partial), axes=True),
+    "assignment": Method(assignment, axes=True),
+    "mutual": Method(mutual, axes=True),
+    "partial": Method(partial, axes=True),
     "universe": Method(_through_universe, axes=True),
     "weights": Method(_through_weights, axes=True),
     "soft": Method(_pairwise(soft), axes=True),

@@ -99,8 +99,9 @@ def _rotated(one: Activations, rng: np.random.Generator) -> Float[np.ndarray, "s
     live = np.flatnonzero(one.alive)
     standard = standardise(one.values[:, live])
     # The draw must not depend on how units are ordered and turned: so they come by their moments.
-    order = np.argsort((standard**4).sum(axis=0), kind="stable")
-    turn = np.where((standard**3).sum(axis=0) < 0.0, -1.0, 1.0)
+    squares = standard * standard
+    order = np.argsort(np.einsum("su,su->u", squares, squares), kind="stable")
+    turn = np.where(np.einsum("su,su->u", squares, standard) < 0.0, -1.0, 1.0)
     basis, triangle = np.linalg.qr(rng.standard_normal((len(live), len(live)), dtype=np.float32))
     # The signs of the diagonal make the rotation uniform over the orthogonal group.
     basis *= np.sign(np.diag(triangle))
@@ -112,4 +113,4 @@ def _rotated(one: Activations, rng: np.random.Generator) -> Float[np.ndarray, "s
 def _ranked(one: Activations) -> Int[np.ndarray, " samples"]:
     """Put samples into an order of their own, whatever theirs: by how far they lie from the mean."""
     standard = standardise(one.values[:, one.alive])
-    return np.argsort((standard**2).sum(axis=1), kind="stable")
+    return np.argsort(np.einsum("su,su->s", standard, standard), kind="stable")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int
+from threadpoolctl import threadpool_limits
 
 from ..zoo.store import content_key, write_atomically
 from .correspond import Level
@@ -212,14 +213,15 @@ def _directions(
 ) -> list[Feature]:
     """Give what the networks of a level share beyond single units, up to a change of axes."""
     settings = study.manifest.align
-    found = judge_shared(
-        values,
-        known=judged.features.prototypes[:, judged.q <= settings.q],
-        twins=lambda draw: twins.of(level, draw),
-        q=settings.q,
-        seed=study.manifest.seed,
-        draws=settings.null_draws,
-    )
+    with threadpool_limits(1):  # matrices are small, and threads would wait for one another
+        found = judge_shared(
+            values,
+            known=judged.features.prototypes[:, judged.q <= settings.q],
+            twins=lambda draw: twins.of(level, draw),
+            q=settings.q,
+            seed=study.manifest.seed,
+            draws=settings.null_draws,
+        )
     lineages = {seen.network.lineage for seen in aligned.observed}
     scale = [np.sqrt(np.where(one.alive, measure(one.values).variance, 1.0)) for one in values]
     features = []

@@ -132,14 +132,14 @@ def export(
 
 def plot(
     pictures: Annotated[
-        list[str] | None, typer.Argument(help="front, agreement, units, similarity, universality; by default all.")
+        list[str] | None, typer.Argument(help="front, agreement, matches, units, similarity, universality; by default all.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="A folder; by default .consilience/plots.", show_default=False)
     ] = None,
     zoo: ZooOption = None,
 ) -> None:
-    """Draw pictures as PNG and SVG: fronts, equations against networks, units, similarity.
+    """Draw pictures as PNG and SVG: fronts, equations against networks, matched units, maps, similarity.
 
     Example: consilience plot front agreement --out figures
     """

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..zoo.errors import NotFound
 from .output import Reporter, say
 
 if TYPE_CHECKING:
@@ -32,16 +31,6 @@ def reading(zoo: Path | None) -> Iterator[Catalogue]:
             changed = "zoo.toml has changed since this was made" if made_with else "the run has not finished yet"
             say(f"warning: {changed}; consilience run {study.path} brings it up to date")
         yield catalogue
-
-
-def nearest(**settings: Any) -> Study | None:
-    """Open the nearest zoo upward, if there is one."""
-    from ..analysis.study import find_study
-
-    try:
-        return find_study(Path.cwd(), **settings)
-    except NotFound:
-        return None
 
 
 @contextmanager

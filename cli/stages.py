@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .opening import nearest, open_zoo, progress
+from .opening import open_zoo, progress
 from .options import (
     Activation,
     Architecture,
@@ -139,11 +139,12 @@ def _checked(paths: list[str], zoo: Path | None, said: dict[str, str], format: s
 
     from ..analysis.catalogue import Rows
     from ..analysis.check import check as look
+    from ..analysis.check import nearest_study
 
     zoo = zoo or next((Path(path) for path in paths if _is_zoo(Path(path))), None)
     files = [str(Path(path).parent) if path.endswith(".toml") else path for path in paths]
     with progress() as settings:
-        study = open_zoo(zoo, **settings) if zoo is not None else nearest(**settings)
+        study = open_zoo(zoo, **settings) if zoo else nearest_study(Path.cwd(), tell=say, **settings)
         found = look(files, study=study, said=said)
     emit(Rows.of([asdict(checkup) for checkup in found]), format=format, quiet=False, brief=CHECKED)
     if any(checkup.status == "refused" for checkup in found):
