@@ -132,7 +132,8 @@ def export(
 
 def plot(
     pictures: Annotated[
-        list[str] | None, typer.Argument(help="front, agreement, matches, units, similarity, universality; by default all.")
+        list[str] | None,
+        typer.Argument(help="front, agreement, matches, units, similarity, universality; by default all."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="A folder; by default .consilience/plots.", show_default=False)
