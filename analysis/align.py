@@ -147,18 +147,17 @@ def _p_values(
     """
     own = [np.concatenate(parts) for parts in zip(*draws, strict=True)]
     known = np.array([len(values) >= PAIR_MATCHES and values.std() > 0.0 for values in own])
+    scales = np.array(
+        [_centre_and_spread(values) if some else (0.0, 1.0) for values, some in zip(own, known, strict=True)]
+    )
+    centre, spread = scales.reshape(-1, 2).T
     p = np.ones(len(r))
     for some in (known, ~known):
-        rows = some[pair] if len(pair) else np.zeros(0, dtype=bool)
-        if not rows.any():
-            continue
-        centres = [_centre_and_spread(values) if some is known else (0.0, 1.0) for values in own]
-        trials = len(draws) * int(rows.sum())
-        null = [(_z(own[k]) - centres[k][0]) / centres[k][1] for k in np.flatnonzero(some)]
-        centre, spread = np.array(centres).T
-        p[rows] = exceedance(
-            (_z(r[rows]) - centre[pair[rows]]) / spread[pair[rows]], np.concatenate(null), trials=trials
-        )
+        rows = some[pair]
+        if rows.any():
+            null = [(_z(own[k]) - centre[k]) / spread[k] for k in np.flatnonzero(some)]
+            ours = (_z(r[rows]) - centre[pair[rows]]) / spread[pair[rows]]
+            p[rows] = exceedance(ours, np.concatenate(null), trials=len(draws) * int(rows.sum()))
     return p
 
 

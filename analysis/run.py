@@ -220,7 +220,7 @@ def _clustered(study: Study, catalogue: Catalogue) -> list[str]:
     several = sum(row["lineages"] > 1 for row in units)
     directions = [row for row in above if row["kind"] == "direction"]
     beyond = [
-        f"  {level}: {count} directions beyond those, that are no single units but that untrained twins share less"
+        f"  {level}: {count} shared directions that are no single units, more than untrained twins share"
         for level, count in Counter(row["level"] for row in directions).items()
     ]
     return [

@@ -135,10 +135,10 @@ def _kinship(edge: Row, network: str) -> str:
 
 
 def _tell_feature(catalogue: Catalogue, row: Row) -> list[str]:
-    name = f" {row['name']}" if row["name"] else ""
+    name, kind = f" {row['name']}" if row["name"] else "", row["kind"] or "unit"
     lines = [
-        f"feature {row['feature']}{name}: {row['role']} {row['kind']}s at level {row['level']}, {_verdict(row)}",
-        f"  in {row['lineages']} lineages, universality {row['universality']:.0%}; {row['members']} {row['kind']}s of "
+        f"feature {row['feature']}{name}: {row['role']} {kind}s at level {row['level']}, {_verdict(row)}",
+        f"  in {row['lineages']} lineages, universality {row['universality']:.0%}; {row['members']} {kind}s of "
         f"{row['networks']} networks",
         f"  {', '.join(words.format(row[key]) for key, words in STRENGTHS if not _missing(row[key]))}",
     ]
