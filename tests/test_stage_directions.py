@@ -62,7 +62,7 @@ def test_every_method_of_zoo_toml_matches_units(method: str, tiny: Path) -> None
     rows = query(study, "SELECT level, count(*) AS matches FROM matches GROUP BY level")
     counted = {row["level"]: row["matches"] for row in rows}
     assert counted["output"] == 6
-    assert (counted["hidden 1"] <= 6 + 8) is (method == "weights")  # which knows two pairs of equal shapes only
+    assert 0 < counted["hidden 1"] <= (6 + 8 if method == "weights" else 6 * 8)  # weights: two pairs of equal shapes
 
 
 def test_clustering_again_gives_the_same(tiny: Path, catalogue_of: Callable[[Path], dict[str, list[str]]]) -> None:
