@@ -91,7 +91,6 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE features ADD COLUMN kind TEXT;
     ALTER TABLE members ALTER COLUMN unit DROP NOT NULL;
     ALTER TABLE members ADD COLUMN weights DOUBLE[];
-    DELETE FROM stages WHERE stage IN ('align', 'cluster', 'distil');
     """,
 )
 """Append only. Each is run once, in one transaction, after a backup; the schema version counts them."""
@@ -271,6 +270,18 @@ class Catalogue:
             """,
             [q],
         ).dicts()
+
+    def unmatched_pairs(self) -> dict[str, tuple[int, int]]:
+        """Count, by level, the pairs of networks without a match there, and all pairs that have the level."""
+        rows = self._rows(
+            """
+            SELECT level, count(*) * (count(*) - 1) // 2 AS pairs, (
+                SELECT count(DISTINCT (left_network, right_network)) FROM matches WHERE matches.level = levels.level)
+            FROM levels GROUP BY level ORDER BY level
+            """,
+            [],
+        ).rows
+        return {level: (pairs - matched, pairs) for level, pairs, matched in rows if matched < pairs}
 
     def chance_passed(self) -> dict[str, dict[str, float]]:
         """Tell, by level and null, how many matches of a zoo of chance would have passed as the real ones did."""

@@ -12,6 +12,7 @@ from .null import Twins, exceedance, q_values, untrain
 from .shared import SharedDirections, profile, shared_directions
 from .similarity import Activations
 
+DRAWS = 10
 FEWEST_DRAWS = 5
 HOPELESS = 0.5
 CERTAIN = 1.0 - 1e-9
@@ -23,14 +24,15 @@ EXPLAINED = 0.5
 class JudgedDirections:
     """The directions that networks share more than their untrained twins do, and by how much.
 
-    Within the space that they span, axes are free, so all have one p, one q and one `lift`: their mean
-    agreement over that of as many directions of the twins. `new` marks those that no features of units explain.
+    Within the space that they span, axes are free, so all have one p and one q, those of its least certain
+    rank. `lift` is the agreement on each over what the twins reach on as many directions, rank by rank. `new` marks
+    those that no features of units explain.
     """
 
     shared: SharedDirections
     p: float
     q: float
-    lift: float
+    lift: Float[np.ndarray, " directions"]
     new: Bool[np.ndarray, " directions"]
 
 
@@ -41,7 +43,7 @@ def judge_shared(
     twins: Twins,
     q: float = 0.05,
     seed: int = 0,
-    draws: int = 20,
+    draws: int = DRAWS,
 ) -> JudgedDirections:
     """Find the directions that networks share, as far as they agree more on them than untrained twins do.
 
@@ -59,14 +61,20 @@ def judge_shared(
     found = q_values(p)
     ranks = found <= q
     shared = shared_directions(level, ranks=ranks, seed=seed)
-    usual = float(np.median(theirs, axis=0)[ranks].mean()) if ranks.any() else 0.0
     return JudgedDirections(
         shared,
         float(p[ranks].max(initial=0.0)),
         float(found[ranks].max(initial=0.0)),
-        float(ours[ranks].mean()) / usual if usual > 0.0 else float("nan"),
+        _lift(shared, np.median(theirs, axis=0)[ranks]),
         _explained(shared.prototypes, known) < EXPLAINED,
     )
+
+
+def _lift(shared: SharedDirections, usual: Float[np.ndarray, " ranks"]) -> Float[np.ndarray, " directions"]:
+    lift, order = np.full(len(shared), np.nan), np.argsort(-shared.agreement, kind="stable")
+    known = np.sort(usual)[::-1][: len(shared)]
+    lift[order[: len(known)]] = np.where(known > 0.0, shared.agreement[order[: len(known)]] / known.clip(1e-12), np.nan)
+    return lift
 
 
 def _chances(

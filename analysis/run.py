@@ -113,7 +113,9 @@ def align(first: Study | str | Path | Given, second: Given | None = None, /, **s
 def cluster(study: Study | str | Path, /) -> Study: ...
 @overload
 def cluster(networks: Sequence[Given], /, *, odd: bool = False, seed: int = 0, draws: int = 20) -> Judgement: ...
-def cluster(first: Study | str | Path | Sequence[Given], /, **settings: Any) -> Any:
+def cluster(
+    first: Study | str | Path | Sequence[Given], /, *, odd: bool = False, seed: int = 0, draws: int = 20
+) -> Any:
     """Group matched units of a zoo into features; or those of plain arrays, one a network: see `group`.
 
     A zoo is taken, and errors raised, as by `run`.
@@ -126,7 +128,7 @@ def cluster(first: Study | str | Path | Sequence[Given], /, **settings: Any) -> 
         return opened
     from .significance import group
 
-    return group(first, **settings)
+    return group(first, odd=odd, seed=seed, draws=draws)
 
 
 def distil(study: Study | str | Path, *, only: Sequence[str] = ()) -> Study:
@@ -210,6 +212,10 @@ def _aligned(study: Study, catalogue: Catalogue) -> list[str]:
         if row["significant"]:
             passed = [f"{count:.1f} {NULLS_SAID[name]}" for name, count in chance.get(row["level"], {}).items()]
             lines.append(f"  by the same measure chance gives: {', '.join(passed)}")
+    for level, (without, pairs) in catalogue.unmatched_pairs().items():
+        lines.append(f"{level}: {without} of {pairs} pairs of networks have no match")
+    if len(sources(study)) < 2:
+        lines.append("one network alone has no others to be matched with: add networks that were trained apart")
     return [*lines, _next(study, "cluster")]
 
 
@@ -223,12 +229,18 @@ def _clustered(study: Study, catalogue: Catalogue) -> list[str]:
         f"  {level}: {count} shared directions that are no single units, more than untrained twins share"
         for level, count in Counter(row["level"] for row in directions).items()
     ]
+    alone = ["one lineage alone shares nothing with others: add networks that were trained apart"]
     return [
         f"{len(units)} features, {several} of them in several lineages, "
         f"{len(above) - len(directions)} above the nulls at q = {study.manifest.align.q:g} "
         f"(of outputs {sum(row['role'] == 'output' for row in above)}, "
         f"of hidden units {sum(row['role'] == 'hidden' for row in above) - len(directions)})",
         *beyond,
+        *(
+            alone
+            if features and not several and len({row["lineage"] for row in catalogue.select("networks")}) < 2
+            else []
+        ),
         _next(study, "distil"),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,6 +44,14 @@ def sources(study: Study) -> tuple[Source, ...]:
     if twice:
         raise BadManifest(f"{study.path}: networks: {twice[0]!r} stands twice", hint="give one of them a name")
     return tuple(found)
+
+
+def spare(study: Study, files: Iterable[Path]) -> None:
+    """Raise BadInput where something is to be written over what the zoo is made of, checkpoints or zoo.toml."""
+    own = {study.path.resolve()} | {source.place.file.resolve() for source in sources(study)}
+    for file in files:
+        if file.resolve() in own or own & set(file.resolve().parents):
+            raise BadInput(f"{file}: belongs to the zoo {study.path}", hint="write to another place")
 
 
 def shown(name: str) -> str:

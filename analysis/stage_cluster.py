@@ -24,7 +24,7 @@ from .stage_align import Aligned, Twins, align
 from .stage_probe import Observed
 from .study import Study
 
-VERSION = "cluster-5"
+VERSION = "cluster-6"
 EQUATION_TABLES = ("equations", "fronts", "constants", "agreements", "relevances")
 """What is said of equations: gone when the features that they describe are others."""
 
@@ -105,7 +105,8 @@ def cluster(study: Study) -> Clustered:
     key = content_key(VERSION, aligned.key, settings, outputs)
     file = study.store.result_path("cluster", key, ".json")
     if not file.exists():
-        found = _work(study, aligned)
+        with threadpool_limits(1):  # matrices are small, and threads would wait for one another
+            found = _work(study, aligned)
         with write_atomically(file) as temporary:
             temporary.write_text(json.dumps(found))
     kept = json.loads(file.read_text())
@@ -213,15 +214,13 @@ def _directions(
 ) -> list[Feature]:
     """Give what the networks of a level share beyond single units, up to a change of axes."""
     settings = study.manifest.align
-    with threadpool_limits(1):  # matrices are small, and threads would wait for one another
-        found = judge_shared(
-            values,
-            known=judged.features.prototypes[:, judged.q <= settings.q],
-            twins=lambda draw: twins.of(level, draw),
-            q=settings.q,
-            seed=study.manifest.seed,
-            draws=settings.null_draws,
-        )
+    found = judge_shared(
+        values,
+        known=judged.features.prototypes[:, judged.q <= settings.q],
+        twins=lambda draw: twins.of(level, draw),
+        q=settings.q,
+        seed=study.manifest.seed,
+    )
     lineages = {seen.network.lineage for seen in aligned.observed}
     scale = [np.sqrt(np.where(one.alive, measure(one.values).variance, 1.0)) for one in values]
     features = []
@@ -246,7 +245,7 @@ def _directions(
                 agreement=float(found.shared.agreement[index]),
                 support=universality * float(found.shared.agreement[index]),
                 reliability=math.nan,
-                lift=found.lift,
+                lift=float(found.lift[index]),
                 p=found.p,
                 q=found.q,
                 above_null=True,

@@ -21,7 +21,7 @@ from .barrier import barrier as between
 from .loss import Loss, loss_against, loss_beside
 from .merge import MATCHINGS, in_one_order
 from .merge import merge as merge_networks
-from .sources import sources
+from .sources import sources, spare
 from .stage_ingest import WEIGHTS, Ingested, gather
 from .study import Study, open_study
 from .targets import Targets, read_targets
@@ -106,6 +106,7 @@ def merge(
     items = _chosen(opened, networks)
     first = items[networks[0]]
     _check_output(file, first, force=force)
+    spare(opened, [file])
     parents, inputs = same_architecture([_run(items[name]) for name in networks]), opened.probe.inputs
     seed, device = opened.manifest.seed, opened.device
     merged = merge_networks(parents, inputs, method=method, repair=repair, seed=seed, device=device)

@@ -14,7 +14,7 @@ from ..zoo.errors import BadInput, Refused
 from ..zoo.manifest import Manifest, NetworksTable, ProbeTable
 from ..zoo.permute import permuted
 from ..zoo.write_manifest import write_manifest
-from .sources import shown
+from .sources import shown, spare
 from .stage_align import align
 from .stage_ingest import Ingested, ingest
 from .study import Study
@@ -70,6 +70,7 @@ def write_aligned(study: Study, folder: Path, *, force: bool = False) -> Export:
     left_out = {name: item.refusal or _NOT_RUN for name, item in items.items() if name not in ordered}
     left_out |= {name: found for name, found in ordered.items() if isinstance(found, Refused)}
     files = dict(zip(items, _files(list(items.values())), strict=True))
+    spare(study, [folder / "zoo.toml", *(folder / file for file in files.values())])
     writings = [
         _writing(items[name], found, folder.resolve() / files[name])
         for name, found in ordered.items()

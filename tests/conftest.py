@@ -20,8 +20,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Shapes and types in signatures are checked in every test, not believed. Left out are the innermost loops of
-# fitting, which the checks would slow down fivefold; their callers are checked.
-HOT = {"compiled", "expression", "least_squares", "simplify"}
+# fitting and of symmetries, which the checks would slow down fivefold; their callers are checked.
+HOT = {"compiled", "expression", "least_squares", "simplify", "symmetry_axes"}
 CHECKED = [
     f"consilience.{path.parent.name}.{path.stem}"
     for folder in ("zoo", "analysis", "cli")

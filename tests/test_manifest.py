@@ -97,6 +97,7 @@ unit = "kg^2"
 [align]
 q = 0.01
 null_draws = 5
+method = "universe"
 
 [distil]
 variables = ["heavy"]
@@ -143,7 +144,7 @@ PARSED = Manifest(
         rows="rows.csv",
         samples=512,
     ),
-    align=AlignTable(q=0.01, null_draws=5),
+    align=AlignTable(q=0.01, null_draws=5, method="universe"),
     distil=DistilTable(
         variables=("heavy",),
         outputs=("F",),

@@ -11,7 +11,7 @@ import pytest
 
 from consilience.analysis.judge_shared import JudgedDirections, judge_shared
 from consilience.analysis.records import query
-from consilience.analysis.run import align, cluster
+from consilience.analysis.run import align, cluster, summary
 from consilience.analysis.shared import shared_directions
 from consilience.analysis.show import describe
 from consilience.analysis.similarity import Activations
@@ -22,7 +22,7 @@ from consilience.analysis.study import open_study
 
 def _all_are_more_than_chance(level: list[Activations], **_: object) -> JudgedDirections:
     shared = shared_directions(level)
-    return JudgedDirections(shared, 0.001, 0.001, 1.5, np.ones(len(shared), dtype=bool))
+    return JudgedDirections(shared, 0.001, 0.001, np.full(len(shared), 1.5), np.ones(len(shared), dtype=bool))
 
 
 def test_directions_are_features_that_can_be_shown_and_asked(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,3 +72,17 @@ def test_clustering_again_gives_the_same(tiny: Path, catalogue_of: Callable[[Pat
     cluster(study)
     assert [f.members for f in clustered(study).features] == [f.members for f in clustered(open_study(tiny)).features]
     assert before == catalogue_of(tiny)
+
+
+def test_pairs_that_a_method_leaves_out_are_told(tiny: Path) -> None:
+    file = tiny / "zoo.toml"
+    file.write_text(f'{file.read_text()}\n[align]\nmethod = "weights"\n')
+    assert "hidden 1: 4 of 6 pairs of networks have no match" in summary(align(tiny), "align")
+
+
+def test_one_network_alone_is_told_so(tiny: Path) -> None:
+    for extra in sorted((tiny / "networks").iterdir())[1:]:
+        extra.unlink()
+    said = summary(align(tiny), "align")
+    assert "one network alone has no others to be matched with: add networks that were trained apart" in said
+    assert any("one lineage alone shares nothing" in line for line in summary(cluster(tiny), "cluster"))

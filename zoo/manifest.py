@@ -147,9 +147,9 @@ class ProbeTable(Part):
 class AlignTable(Part):
     """How units are matched, and what counts as a match above chance."""
 
-    method: Literal["mutual", "assignment", "partial", "universe", "weights"] = "mutual"
     q: Annotated[float, Field(gt=0, lt=1)] = 0.05
     null_draws: Annotated[int, Field(ge=1, le=1000)] = 20
+    method: Literal["mutual", "assignment", "partial", "universe", "weights"] = "mutual"
 
 
 class DistilTable(Part):
