@@ -52,7 +52,8 @@ def _recovered(width: int, *, seed: int) -> dict[str, tuple[int, int]]:
 
 
 def _partners(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return assignment(activations(left, lineage="left"), activations(right, lineage="right")).partner
+    pair = [activations(left, lineage="left"), activations(right, lineage="right")]
+    return assignment(pair)[0, 1].partner
 
 
 def _hits(
