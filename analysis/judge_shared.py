@@ -56,7 +56,7 @@ def judge_shared(
         twin = profile(untrain(level, twins(draw)))[: len(ours)]
         theirs = np.vstack([theirs, np.pad(twin, (0, len(ours) - len(twin)))])
         p = _chances(ours, theirs)
-        if draw + 1 >= FEWEST_DRAWS and np.all(p >= HOPELESS):
+        if draw + 1 >= FEWEST_DRAWS and np.all(q_values(p) >= HOPELESS):
             break
     found = q_values(p)
     ranks = found <= q
