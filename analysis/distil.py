@@ -10,10 +10,11 @@ import numpy as np
 
 from .expression import Expression, variables
 from .fit import condense
-from .judge import AS_GOOD, PARSIMONY, Candidate, Estimate, Evidence, Judge, Target
+from .judge import AS_GOOD, PARSIMONY, Candidate, Estimate, Evidence, Judge
 from .ladder import ladder
 from .printing import to_text
 from .search import ALPHABETS, Engine, restart
+from .target import Target
 
 PATIENCE = len(ALPHABETS)
 """So many searches in a row, one for each alphabet, must find nothing better before the search ends early."""

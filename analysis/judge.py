@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,8 +24,7 @@ from .expression import (
 from .fit import fit, free, is_simple, loose, predict, prune, simple_near
 from .printing import to_text
 from .simplify import simplify
-
-Columns = Mapping[str, Float[np.ndarray, " samples"]]
+from .target import Target
 
 PARSIMONY = 0.05
 """What a node must earn: 5 % of the error on held-out networks.
@@ -43,28 +42,6 @@ much more than they do, while formulas far longer than the law learn what they s
 
 AS_GOOD = 1.25
 """The peer ratio up to which an equation counts as good a witness as the peers, without a word of caution."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """One quantity of every lineage at the same points.
-
-    `inputs` are the points in the networks' own coordinates; `columns` what equations may be written in.
-    """
-
-    inputs: Float[np.ndarray, "samples inputs"]
-    columns: Columns
-    values: Float[np.ndarray, "lineages samples"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Target:
-    """What is distilled: one sample to fit on, one held out, and one outside the probe's range, if it has any."""
-
-    name: str
-    fit: Sample
-    held_out: Sample
-    outside: Sample | None
 
 
 @dataclass(frozen=True, slots=True)

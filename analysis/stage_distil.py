@@ -20,12 +20,13 @@ from ..zoo.store import content_key, write_atomically
 from .consensus import consensus, disagreement, relevance
 from .distil import Distillation, distil
 from .expression import evaluate, variables
-from .judge import Candidate, Sample, Target
+from .judge import Candidate
 from .parsing import parse
 from .search import ENGINES
 from .stage_cluster import EQUATION_TABLES, Feature, Member, cluster
 from .stage_probe import Observed
 from .study import Progress, Study, versions
+from .target import Sample, Target
 
 VERSION = "distil-6"
 

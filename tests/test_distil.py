@@ -9,10 +9,10 @@ import pytest
 
 from consilience.analysis.distil import Distillation, distil
 from consilience.analysis.expression import constants, evaluate
-from consilience.analysis.judge import Sample, Target
 from consilience.analysis.parsing import parse
 from consilience.analysis.search import ENGINES
 from consilience.analysis.symbolic import compare
+from consilience.analysis.target import Sample, Target
 
 BOX = {"a": (1.0, 4.0), "b": (1.0, 4.0), "c": (1.0, 3.0)}
 Function = Callable[[np.ndarray], np.ndarray]
