@@ -28,7 +28,7 @@ from .stage_probe import Observed
 from .study import Progress, Study, versions
 from .target import Sample, Target
 
-VERSION = "distil-6"
+VERSION = "distil-7"
 
 Columns = Mapping[str, Float[np.ndarray, " samples"]]
 
@@ -158,6 +158,7 @@ def _key(study: Study, witness: Witness, settings: DistilTable) -> str:
             for member, m in zip(members, feature.members, strict=True)
         ],
         feature.role,
+        _linked(study, feature),
         study.probe.key,
         study.probe_table.model_dump(mode="json"),
         settings.model_dump(mode="json", exclude={"features", "outputs"}),
@@ -185,6 +186,7 @@ def _work(study: Study, witness: Witness, settings: DistilTable) -> dict[str, An
         sample(fitting),
         sample(held_out),
         None if outside is None else sample(outside),
+        linked=_linked(study, witness.feature),
     )
     title = f"{witness.feature.id} {witness.feature.name}".strip()
     result = distil(
@@ -196,6 +198,11 @@ def _work(study: Study, witness: Witness, settings: DistilTable) -> dict[str, An
         progress=lambda step: study.report(Progress("distil", f"{title}: {step}", 0, 0)),
     )
     return _plain(result, witness.lineages, effects)
+
+
+def _linked(study: Study, feature: Feature) -> bool:
+    """Tell whether zoo.toml says that every network has this output up to a monotone function of its own."""
+    return any(output.linked for output in study.manifest.outputs if output.name == feature.name)
 
 
 def _two_samples(

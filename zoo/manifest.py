@@ -76,10 +76,14 @@ class NetworksTable(Part):
 
 
 class OutputTable(Part):
-    """An output that means the same in every network, in its physical unit."""
+    """An output that means the same in every network, in its physical unit.
+
+    With `linked` it is known up to a monotone function of its own in every network, as a logit or a latent.
+    """
 
     name: Identifier
     unit: str = ""
+    linked: bool = False
 
 
 class VariableTable(Part):
