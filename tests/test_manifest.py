@@ -19,6 +19,7 @@ from consilience.zoo.manifest import (
     AlignTable,
     DerivedTable,
     DistilTable,
+    InnerTable,
     Manifest,
     NetworksTable,
     OutputTable,
@@ -78,6 +79,7 @@ interpolation = "bicubic"
 [[outputs]]
 name = "F"
 unit = "N"
+linked = true
 
 [probe]
 samples = 512
@@ -102,11 +104,20 @@ method = "universe"
 [distil]
 variables = ["heavy"]
 outputs = ["F"]
-engine = "none"
+engine = "auto"
+budget = "quick"
 restarts = 2
 evaluations = 1000
 samples = 64
 features = 0
+
+[[distil.inner]]
+module = "message"
+variables = ["dx", "dy"]
+
+[[distil.inner.derived]]
+name = "r"
+formula = "sqrt(dx**2 + dy**2)"
 """
 PARSED = Manifest(
     name="gravity",
@@ -137,7 +148,7 @@ PARSED = Manifest(
             metadata={"recipe": "gravity.py"},
         ),
     ),
-    outputs=(OutputTable(name="F", unit="N"),),
+    outputs=(OutputTable(name="F", unit="N", linked=True),),
     probe=ProbeTable(
         variables=(VariableTable(name="m1", low=1.0, high=5.0, unit="kg"),),
         derived=(DerivedTable(name="heavy", formula="m1**2", unit="kg^2"),),
@@ -148,7 +159,15 @@ PARSED = Manifest(
     distil=DistilTable(
         variables=("heavy",),
         outputs=("F",),
-        engine="none",
+        inner=(
+            InnerTable(
+                module="message",
+                variables=("dx", "dy"),
+                derived=(DerivedTable(name="r", formula="sqrt(dx**2 + dy**2)"),),
+            ),
+        ),
+        engine="auto",
+        budget="quick",
         restarts=2,
         evaluations=1000,
         samples=64,
@@ -190,6 +209,7 @@ def test_the_long_example_names_every_key() -> None:
         DerivedTable: content["probe"]["derived"][0],
         AlignTable: content["align"],
         DistilTable: content["distil"],
+        InnerTable: content["distil"]["inner"][0],
     }
     for model, table in tables.items():
         assert set(table) == set(model.model_fields)
@@ -248,7 +268,7 @@ def test_our_own_zoos_are_valid(folder: str) -> None:
         (
             "[probe]",
             '[distil]\nengine = "opern"\n[probe]',
-            "distil.engine: found 'opern', expected: 'operon', 'pysr' or 'none'",
+            "distil.engine: found 'opern', expected: 'operon', 'pysr', 'auto' or 'none'",
             "correct that line",
         ),
         (

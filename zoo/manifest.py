@@ -156,12 +156,34 @@ class AlignTable(Part):
     method: Literal["mutual", "assignment", "partial", "universe", "weights"] = "mutual"
 
 
+class InnerTable(Part):
+    """What the inputs of a module inside the networks are called, in the order in which it takes them.
+
+    Inputs that are not named are i0, i1, …
+    """
+
+    module: Name
+    variables: tuple[Identifier, ...] = ()
+    derived: tuple[DerivedTable, ...] = ()
+
+    @model_validator(mode="after")
+    def apart(self) -> InnerTable:
+        """Demand names that are unique, and formulas of the module's inputs."""
+        _unique([*self.variables, *(part.name for part in self.derived)])
+        return self
+
+
 class DistilTable(Part):
-    """What is distilled, in which variables, and how long the search may be."""
+    """What is distilled, in which variables, and how long the search may be.
+
+    A quick budget is a fourth, a thorough one four times of what `restarts` and `evaluations` allow.
+    """
 
     variables: tuple[Identifier, ...] = ()
     outputs: tuple[Identifier, ...] | None = None
-    engine: Literal["operon", "pysr", "none"] = "operon"
+    inner: tuple[InnerTable, ...] = ()
+    engine: Literal["operon", "pysr", "auto", "none"] = "operon"
+    budget: Literal["quick", "normal", "thorough"] = "normal"
     restarts: Annotated[int, Field(ge=1, le=1000)] = 6
     evaluations: Annotated[int, Field(ge=1_000)] = 400_000
     samples: Annotated[int, Field(ge=32, le=100_000)] = 512
