@@ -43,12 +43,12 @@ _WRITTEN_OUT = {
 """Classes of activations that common libraries write as several calls."""
 
 
-def follow(module: nn.Module, rows: torch.Tensor, observe: Observe) -> torch.Tensor:
+def follow(module: nn.Module, rows: torch.Tensor, observe: Observe, *, slopes: bool = False) -> torch.Tensor:
     """Run a module on rows, hand every step to an observer as it is made, and return the output.
 
     Values are only certain to be those of the step until the observer returns: what works in place changes
-    them. Of several tensors that a module gives, in a tuple or a mapping, the first is the output. Raises
-    Refused (input-shape, forward, output-shape).
+    them. Of several tensors that a module gives, in a tuple or a mapping, the first is the output. With `slopes`
+    all can be differentiated. Raises Refused (input-shape, forward, output-shape).
     """
     if isinstance(module, Followed):
         steps, output = _asked(module, rows)
@@ -57,7 +57,7 @@ def follow(module: nn.Module, rows: torch.Tensor, observe: Observe) -> torch.Ten
         return output
     watch = _Watch(module, observe)
     try:
-        with torch.no_grad(), watch:
+        with torch.set_grad_enabled(slopes), watch:
             output = module(rows)
     except Refused:
         raise

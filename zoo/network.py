@@ -31,6 +31,8 @@ BATCH_BYTES = 2**29
 """What a batch may need at a time, by estimate."""
 FEW = 8
 """So many rows are run at once without an estimate."""
+Place = int | tuple[float, ...]
+"""A unit by its number, after the nonlinearity; or a direction by the weights of all units, before it."""
 
 __all__ = ["Layer", "LayerRecord", "Network", "Scaling", "gradients", "predict", "record", "untrained_twin"]
 
@@ -70,10 +72,10 @@ def predict(
     Outputs that are not finite are returned as they are. Without a batch it is as large as memory allows.
     Raises Refused (input-shape) for rows of another width and BadInput for a device that is not there.
     """
-    module = _placed(network.module, device)
+    module = placed(network.module, device)
     if batch is None and len(inputs) > FEW:
-        batch = _fitting(trace(module, _rows(network, inputs[:2]).to(device)).live)
-    parts = [_physical(network, _run(network, module, rows, device)) for rows in _batches(inputs, batch or FEW)]
+        batch = fitting(trace(module, feed(network, inputs[:2]).to(device)).live)
+    parts = [_physical(network, _run(network, module, rows, device)) for rows in batches(inputs, batch or FEW)]
     return np.concatenate(parts) if parts else np.empty((0, network.layers[-1].units))
 
 
@@ -88,11 +90,11 @@ def record(
     """
     if not len(inputs):
         return
-    module = _placed(network.module, device)
-    plan = trace(module, _rows(network, _two(inputs)).to(device))
+    module = placed(network.module, device)
+    plan = trace(module, feed(network, two(inputs)).to(device))
     kept = sum(2 * 4 * layer.units * layer.positions for layer in plan.layers)
-    for rows in _batches(inputs, batch or _fitting(plan.live + kept)):
-        found, output = capture(module, _rows(network, rows).to(device), plan=plan)
+    for rows in batches(inputs, batch or fitting(plan.live + kept)):
+        found, output = capture(module, feed(network, rows).to(device), plan=plan)
         values = _physical(network, output).astype(np.float32)
         yield {**found, plan.layers[-1].name: LayerRecord(values, values)}
 
@@ -100,23 +102,20 @@ def record(
 def gradients(
     network: Network,
     inputs: Num[np.ndarray, "samples ..."],
-    unit: int,
+    place: Place,
     *,
+    layer: str | None = None,
     batch: int | None = None,
     device: str = "cpu",
 ) -> Float[np.ndarray, "samples variables"]:
-    """Differentiate one output with respect to the inputs, both in physical units, at every row.
+    """Differentiate a unit, or a direction, with respect to the inputs at every row; of the outputs by default.
 
-    For photos with respect to what the module is given. Raises Refused (not-differentiable) where the module
-    cuts the gradient, and IndexError for no such unit.
+    Outputs and inputs count in physical units; for photos inputs are what the module is given. Raises Refused
+    (not-differentiable) where the module cuts the gradient, and IndexError for no such unit. See `Response`.
     """
-    if not 0 <= unit < network.layers[-1].units:
-        raise IndexError(f"output unit {unit} of {network.layers[-1].units}")
-    module = _placed(network.module, device)
-    if batch is None and len(inputs) > FEW:
-        batch = _fitting(2 * trace(module, _rows(network, inputs[:2]).to(device)).whole)
-    parts = [_slopes(network, module, rows, unit, device) for rows in _batches(inputs, batch or FEW)]
-    return np.concatenate(parts) if parts else np.empty((0, prod(network.input_shape)))
+    from .response import respond  # which is about networks
+
+    return respond(network, place, layer=layer, device=device).slopes(inputs, batch=batch)
 
 
 def untrained_twin(network: Network, *, seed: int) -> Network:
@@ -162,8 +161,8 @@ def to_module(
             hint="give the probe the network's variables, or leave this network out of the zoo",
         )
     if scaling is not None:
-        shift = _spread(scaling.input_shift, 0.0, flat.shape[1], "input_shift")
-        flat = (flat - shift) / _spread(scaling.input_scale, 1.0, flat.shape[1], "input_scale")
+        shift = spread(scaling.input_shift, 0.0, flat.shape[1], "input_shift")
+        flat = (flat - shift) / spread(scaling.input_scale, 1.0, flat.shape[1], "input_scale")
     return torch.from_numpy(flat).to(precision(module)).reshape(-1, *input_shape)
 
 
@@ -177,7 +176,8 @@ def precision(module: nn.Module) -> torch.dtype:
     return next(floats, torch.float32)
 
 
-def _rows(network: Network, rows: np.ndarray) -> torch.Tensor:
+def feed(network: Network, rows: np.ndarray) -> torch.Tensor:
+    """Turn rows in physical units, or photos, into what a network's module takes. Raises as `to_module`."""
     return to_module(
         rows,
         module=network.module,
@@ -189,10 +189,10 @@ def _rows(network: Network, rows: np.ndarray) -> torch.Tensor:
 
 def _run(network: Network, module: nn.Module, rows: np.ndarray, device: str) -> torch.Tensor:
     with torch.no_grad():
-        return first_tensor(module(_rows(network, rows).to(device)), len(rows))
+        return first_tensor(module(feed(network, rows).to(device)), len(rows))
 
 
-def _fitting(bytes_a_row: int) -> int:
+def fitting(bytes_a_row: int) -> int:
     """Choose how many rows to run at once."""
     return int(np.clip(BATCH_BYTES // max(bytes_a_row, 1), 1, LARGEST_BATCH))
 
@@ -201,36 +201,18 @@ def _physical(network: Network, output: torch.Tensor) -> np.ndarray:
     values = output.detach().cpu().reshape(len(output), -1).double().numpy()
     if network.scaling is None:
         return values
-    scale = _spread(network.scaling.output_scale, 1.0, values.shape[1], "output_scale")
-    scaled: np.ndarray = values * scale + _spread(network.scaling.output_shift, 0.0, values.shape[1], "output_shift")
+    scale = spread(network.scaling.output_scale, 1.0, values.shape[1], "output_scale")
+    scaled: np.ndarray = values * scale + spread(network.scaling.output_shift, 0.0, values.shape[1], "output_shift")
     return scaled
 
 
-def _spread(numbers: tuple[float, ...], default: float, width: int, key: str) -> np.ndarray:
+def spread(numbers: tuple[float, ...], default: float, width: int, key: str) -> np.ndarray:
+    """Give a number of `scaling` for each value. Raises Refused (scaling) where there are as many as do not fit."""
     if len(numbers) not in (0, 1, width):
         raise Refused("scaling", f"scaling.{key} has {len(numbers)} numbers for {width}", hint="correct it in zoo.toml")
     if key.endswith("scale") and not all(numbers):
         raise Refused("scaling", f"scaling.{key} has a zero", hint="correct it in zoo.toml")
     return np.full(width, numbers or default, dtype=np.float64)
-
-
-def _slopes(network: Network, module: nn.Module, rows: np.ndarray, unit: int, device: str) -> np.ndarray:
-    point = _rows(network, rows).to(device).requires_grad_()
-    with torch.enable_grad():
-        output = first_tensor(module(point), len(rows)).reshape(len(rows), -1)[:, unit]
-    if not output.requires_grad:
-        raise Refused(
-            "not-differentiable",
-            "has no gradient",
-            hint="onnxruntime gives none; from a factory's module, take detach() and no_grad() out",
-        )
-    (slope,) = torch.autograd.grad(output.sum(), point)
-    values: np.ndarray = slope.cpu().double().reshape(len(rows), -1).numpy()
-    if network.scaling is None:
-        return values
-    outer = _spread(network.scaling.output_scale, 1.0, network.layers[-1].units, "output_scale")[unit]
-    scaled: np.ndarray = values * outer / _spread(network.scaling.input_scale, 1.0, values.shape[1], "input_scale")
-    return scaled
 
 
 def _forget(part: nn.Module) -> None:
@@ -243,16 +225,18 @@ def _forget(part: nn.Module) -> None:
         weights.data = shuffled.reshape(weights.shape)
 
 
-def _batches(inputs: np.ndarray, batch: int) -> Iterator[np.ndarray]:
+def batches(inputs: np.ndarray, batch: int) -> Iterator[np.ndarray]:
+    """Cut rows into batches."""
     return (inputs[start : start + batch] for start in range(0, len(inputs), batch))
 
 
-def _two(inputs: np.ndarray) -> np.ndarray:
+def two(inputs: np.ndarray) -> np.ndarray:
     """Take two rows, the same one twice if need be: one row alone cannot tell rows from units."""
     return inputs[:2] if len(inputs) > 1 else np.repeat(inputs, 2, axis=0)
 
 
-def _placed(module: nn.Module, device: str) -> nn.Module:
+def placed(module: nn.Module, device: str) -> nn.Module:
+    """Copy a module to a device. Raises BadInput for one that is not there."""
     if device == "cpu":
         return module
     try:

@@ -130,7 +130,13 @@ def _how(
 
 def samples(values: torch.Tensor, view: View) -> Float32[np.ndarray, "samples units"]:
     """Read samples × units: a copy in single precision, each position of a row a sample of its own."""
-    found = values.detach().reshape(view.split).permute(view.order)
+    found = laid(values.detach(), view)
+    return np.ascontiguousarray(found.to("cpu", torch.float32, copy=True).numpy())
+
+
+def laid(values: torch.Tensor, view: View) -> torch.Tensor:
+    """Bring a tensor to samples × units, each position of a row a sample of its own."""
+    found = values.reshape(view.split).permute(view.order)
     found = found.reshape(len(found), *view.places, view.units)
     for place, shift in enumerate(view.shifts, start=1):
         if shift:
@@ -142,8 +148,7 @@ def samples(values: torch.Tensor, view: View) -> Float32[np.ndarray, "samples un
         found = _POOL[len(view.pooled)](found.movedim(-1, 1), view.pooled).flatten(2).transpose(1, 2)
     for place, count in enumerate(view.picked, start=1):
         found = found.index_select(place, evenly(found.shape[place], count).to(found.device))
-    found = found.reshape(-1, view.units)
-    return np.ascontiguousarray(found.to("cpu", torch.float32, copy=True).numpy())
+    return found.reshape(-1, view.units)
 
 
 def evenly(size: int, count: int) -> torch.Tensor:
