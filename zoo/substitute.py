@@ -23,7 +23,7 @@ from .step import Followed, Step
 
 Place = int | tuple[float, ...]
 """A unit by its number, after the nonlinearity; or a direction by the weights of all units, before it."""
-Replacements = Mapping[str, Mapping[Place, Num[np.ndarray, "samples ..."]]]
+Replacements = Mapping[str, Mapping[Place, Num[np.ndarray, "_samples ..."]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
