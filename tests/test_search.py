@@ -1,22 +1,22 @@
 from __future__ import annotations
 
-import importlib
 import sys
 
 import numpy as np
 import pytest
 
-from consilience.analysis.expression import Variable, evaluate
+from consilience.analysis import search
+from consilience.analysis.engine_operon import operon, operon_at_hand
+from consilience.analysis.expression import evaluate
+from consilience.analysis.fit import fit
 from consilience.analysis.parsing import parse
-from consilience.analysis.search import ALPHABETS, from_pysr, operon, pysr
-from consilience.zoo.errors import MissingExtra
+from consilience.analysis.search import ALPHABETS, ENGINES, resolve, restart
+from consilience.zoo.errors import BadInput, MissingExtra
 
 RANDOM = np.random.default_rng(3)
 COLUMNS = dict(zip("abc", RANDOM.uniform(1.0, 3.0, size=(3, 200)), strict=True))
 
-needs_operon = pytest.mark.skipif(
-    importlib.util.find_spec("pyoperon") is None, reason="pyoperon has no wheel for this platform"
-)
+needs_operon = pytest.mark.skipif(not operon_at_hand(), reason="pyoperon has no wheel for this platform")
 
 
 @needs_operon
@@ -45,20 +45,49 @@ def test_missing_operon_says_what_to_use_instead(monkeypatch: pytest.MonkeyPatch
     assert "pysr" in caught.value.hint
 
 
-def test_pysr_text_becomes_our_tree() -> None:
-    found = from_pysr("square(v0) * 1.5 + v1 ^ 2.0 / exp(v0)", {"v0": Variable("mass"), "v1": Variable("speed")})
-    columns = {"mass": COLUMNS["a"], "speed": COLUMNS["b"]}
-    expected = 1.5 * COLUMNS["a"] ** 2 + COLUMNS["b"] ** 2 / np.exp(COLUMNS["a"])
-    assert np.allclose(evaluate(found, columns), expected)
+@needs_operon
+def test_one_worker_and_two_find_the_same() -> None:
+    values = evaluate(parse("a*b/c - sin(a)"), COLUMNS)
+    told = {"restarts": 4, "evaluations": 20_000, "seed": 7}
+    one, two = (list(restart(ENGINES["operon"], COLUMNS, values, workers=n, **told)) for n in (1, 2))
+    assert one == two
+    assert one[0] != one[3]  # the same alphabet with another seed
 
 
-def test_no_julia_is_one_clear_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(name: str) -> None:
-        raise OSError("no route to the download")
+@needs_operon
+def test_operon_goes_on_from_guesses() -> None:
+    """A structure that so short a search does not find is kept, and its numbers fitted, when it is guessed."""
+    truth = parse("7e9*(exp(-a/b)*sqrt(a*a + 2*c*c) + 0.3)")
+    values = evaluate(truth, COLUMNS)
+    guess = parse("1e9*exp(-1.2*a/b)*sqrt(a*a + 1.5*c*c)")
 
-    monkeypatch.setattr("importlib.import_module", unreachable)
-    with pytest.raises(MissingExtra, match="cannot start Julia: no route") as caught:
-        pysr(COLUMNS, COLUMNS["a"], alphabet=("exp",), evaluations=1000, seed=0)
+    def best(guesses: list) -> float:  # type: ignore[type-arg]
+        told = {"alphabet": ALPHABETS[1], "evaluations": 20_000, "seed": 2, "guesses": guesses}
+        return min(fit(one, COLUMNS, values).error for one in operon(COLUMNS, values, **told))
+
+    assert best([]) > 1e-3 * values.std()
+    assert best([guess]) < 1e-5 * values.std()
+    assert operon(COLUMNS, values, alphabet=(), evaluations=5_000, seed=0, guesses=[parse("asin(a/4)")])[-1] == parse(
+        "asin(a/4)"
+    )
+
+
+def test_auto_takes_what_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "operon_at_hand", lambda: True)
+    assert resolve("auto") is ENGINES["operon"]
+    monkeypatch.setattr(search, "operon_at_hand", lambda: False)
+    monkeypatch.setattr(search, "julia_at_hand", lambda: True)
+    assert resolve("auto") is ENGINES["pysr"]
+    monkeypatch.setattr(search, "julia_at_hand", lambda: False)
+    with pytest.warns(UserWarning, match="neither pyoperon nor Julia: the ladder stands alone"):
+        assert resolve("auto") is None
+
+
+def test_engines_go_by_their_names() -> None:
+    assert resolve("none") is None
+    assert all(resolve(name) is engine for name, engine in ENGINES.items())
+    with pytest.raises(BadInput, match="no engine 'eureqa'") as caught:
+        resolve("eureqa")
     assert "operon" in caught.value.hint
 
 
