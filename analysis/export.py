@@ -1,4 +1,4 @@
-"""Write the equation catalogue for people (Markdown, LaTeX) and programs (JSON, CSV, Parquet, Python).
+"""Write the equation catalogue for people (Markdown, LaTeX) and programs (JSON, CSV, Parquet, Python, C).
 
 Names and notes come from strangers' files, so each format gets them escaped: no cell, comment,
 macro, tag or literal of theirs is ever more than text. What is not finite is null or empty.
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from ..zoo.errors import BadInput
 from ..zoo.store import write_atomically
+from .c_file import to_c_file
 from .document import to_latex_document, to_markdown
 from .equation import EquationRecord, Interval, Range, constant_in_words, facts, unit_and_range
 from .module import to_module
@@ -112,4 +113,5 @@ FORMATS: dict[str, Callable[[Sequence[EquationRecord]], bytes]] = {
     "csv": lambda records: to_csv(records).encode(),
     "parquet": to_parquet,
     "python": lambda records: to_module(records).encode(),
+    "c": lambda records: to_c_file(records).encode(),
 }

@@ -22,6 +22,9 @@ from ..zoo.errors import BadFormula
 if TYPE_CHECKING:
     import sympy
 
+    from .formula import Formula
+    from .torch_formula import TorchFormula
+
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -131,6 +134,36 @@ class Node:
         from .symbolic import to_sympy
 
         return to_sympy(_node(self))
+
+    def numpy(self, arguments: Sequence[str] | None = None) -> Formula:
+        """Make a function of NumPy arrays; `arguments` are its parameters in order, by default the variables."""
+        from .formula import to_numpy
+
+        return to_numpy(_node(self), arguments)
+
+    def jax(self, arguments: Sequence[str] | None = None) -> Formula:
+        """Make a function of JAX arrays. Raises MissingExtra where JAX is not installed."""
+        from .formula import to_jax
+
+        return to_jax(_node(self), arguments)
+
+    def torch(self, arguments: Sequence[str] | None = None) -> TorchFormula:
+        """Make a PyTorch module whose parameters are the free numbers."""
+        from .torch_formula import TorchFormula
+
+        return TorchFormula(_node(self), arguments)
+
+    def python(self, name: str = "law", arguments: Sequence[str] | None = None) -> str:
+        """Write the source of a Python function of NumPy arrays."""
+        from .printing_code import to_python_source
+
+        return to_python_source(_node(self), name=name, arguments=arguments)
+
+    def c(self, name: str = "law", arguments: Sequence[str] | None = None) -> str:
+        """Write the source of a C99 function of doubles."""
+        from .printing_code import to_c_source
+
+        return to_c_source(_node(self), name=name, arguments=arguments)
 
 
 @dataclass(frozen=True, slots=True)

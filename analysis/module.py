@@ -24,7 +24,7 @@ def to_module(records: Sequence[EquationRecord]) -> str:
     Functions bear the names of their targets, made identifiers; of several with one target the
     later ones get their id too.
     """
-    names = _function_names(records)
+    names = function_names(records)
     functions = [
         _function(record, record.expression, name)
         for record, name in zip(records, names, strict=True)
@@ -35,7 +35,8 @@ def to_module(records: Sequence[EquationRecord]) -> str:
     return "\n\n".join([HEAD, *functions, catalogue])
 
 
-def _function_names(records: Sequence[EquationRecord]) -> list[str]:
+def function_names(records: Sequence[EquationRecord]) -> list[str]:
+    """Name the functions after their targets, all different."""
     names: list[str] = []
     for record in records:
         name = python_name(record.target_name)
@@ -48,13 +49,13 @@ def _function_names(records: Sequence[EquationRecord]) -> list[str]:
 
 
 def _function(record: EquationRecord, expression: Expression, name: str) -> str:
-    called = python_names(_arguments(record, expression))
+    called = python_names(arguments_of(record, expression))
     source = to_python(expression, name=name, arguments=list(called))
     signature, _, body = source.partition("\n")
     return f"{signature}\n{_docstring(record, called)}\n{body}"
 
 
-def _arguments(record: EquationRecord, expression: Expression) -> list[str]:
+def arguments_of(record: EquationRecord, expression: Expression) -> list[str]:
     """List the variables that the formula uses, in the record's order."""
     used = variables_of(expression)
     declared = [variable.name for variable in record.variables if variable.name in used]
@@ -62,10 +63,14 @@ def _arguments(record: EquationRecord, expression: Expression) -> list[str]:
 
 
 def _docstring(record: EquationRecord, called: dict[str, str]) -> str:
+    quoted = [_inert(line) for line in words_about(record, called)]
+    return "\n".join(f"    {line}".rstrip() for line in (f'"""{quoted[0]}', *quoted[1:], '"""'))
+
+
+def words_about(record: EquationRecord, called: dict[str, str]) -> list[str]:
+    """Say in lines what the function gives, what it takes and what stands for it; the second line is empty."""
     unit = f" [{record.target_unit}]" if record.target_unit else ""
     lines = [
-        f"{record.id}: {record.title}{unit}",
-        "",
         *(
             f"{called[variable.name]}: {unit_and_range(variable) or 'no unit'}"
             for variable in record.variables
@@ -76,8 +81,7 @@ def _docstring(record: EquationRecord, called: dict[str, str]) -> str:
         f"status: {record.status}",
         record.note,
     ]
-    quoted = [_inert(line) for line in lines if line or line is lines[1]]
-    return "\n".join(f"    {line}".rstrip() for line in (f'"""{quoted[0]}', *quoted[1:], '"""'))
+    return [f"{record.id}: {record.title}{unit}", "", *filter(None, lines)]
 
 
 def _inert(line: str) -> str:

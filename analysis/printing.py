@@ -35,7 +35,7 @@ def to_text(expression: Expression, *, digits: int | None = None) -> str:
     >>> to_text(parse("(m1*m2)/(r**2.0)"))
     'm1*m2/r**2'
     """
-    return _infix(expression, lambda name: name, lambda name: name, _number_writer(digits, "pi"))
+    return infix(expression, lambda name: name, lambda name: name, _number_writer(digits, "pi"))
 
 
 def to_python(expression: Expression, *, name: str, arguments: Sequence[str] | None = None) -> str:
@@ -51,7 +51,7 @@ def to_python(expression: Expression, *, name: str, arguments: Sequence[str] | N
 
 def python_body(expression: Expression, parameters: dict[str, str]) -> str:
     """Write the right-hand side alone; `parameters` say what each variable is called there."""
-    return _infix(
+    return infix(
         _without_towers(expression),
         parameters.__getitem__,
         lambda function: FUNCTIONS[function].python,
@@ -129,12 +129,16 @@ def signed(expression: Apply) -> tuple[Expression, str, Expression]:
     return left, "-" if plus else "+", positive
 
 
-def _infix(
+def infix(
     expression: Expression,
     name: Callable[[str], str],
     function: Callable[[str], str],
     number: Callable[[float], str],
+    *,
+    power: Callable[[str, str], str] | None = None,
 ) -> str:
+    """Write with the signs of Python and few parentheses; `power` says how powers are written in its place."""
+
     def write(node: Expression, least: int) -> str:
         text = bare(node)
         return f"({text})" if _level(node) < least else text
@@ -153,6 +157,8 @@ def _infix(
                 return f"{write(left, SUM)} {sign} {write(right, PRODUCT)}"
             case Apply("mul" | "div" as call, (left, right)):
                 return f"{write(left, PRODUCT)}{FUNCTIONS[call].infix}{write(right, POWER)}"
+            case Apply("pow", (base, exponent)) if power:
+                return power(bare(base), bare(exponent))
             case Apply("pow", (base, exponent)):
                 return f"{write(base, ATOM)}**{write(exponent, POWER)}"
             case Apply(call, arguments):

@@ -22,6 +22,7 @@ SUFFIXES = {
     ".csv": "csv",
     ".parquet": "parquet",
     ".py": "python",
+    ".c": "c",
 }
 
 

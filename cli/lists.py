@@ -115,7 +115,7 @@ def query(
 def export(
     file: Annotated[Path, typer.Argument(help="Where to write; the suffix tells the format.")],
     format: Annotated[
-        str | None, typer.Option("--format", help="markdown, latex, json, csv, parquet or python.")
+        str | None, typer.Option("--format", help="markdown, latex, json, csv, parquet, python or c.")
     ] = None,
     zoo: ZooOption = None,
 ) -> None:

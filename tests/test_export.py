@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import csv
+import ctypes
 import io
 import json
 import math
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -63,6 +66,8 @@ HOSTILE = (
     "lambda",
     "",
     "µ·ü",
+    "*/ int x; /*",
+    "**//**/ ??/",
 )
 
 
@@ -145,6 +150,26 @@ def test_python_module_imports_numpy_only(tmp_path: Path) -> None:
     assert [ast.unparse(node) for node in imports] == ["import numpy as np"]
 
 
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler is installed here")
+def test_c_file_computes_the_same_values(tmp_path: Path) -> None:
+    export(RECORDS, format="c", path=tmp_path / "laws.c")
+    compile_c(tmp_path)
+    laws = ctypes.CDLL(str(tmp_path / "laws.so"))
+    laws.F.restype = laws.F_E3.restype = ctypes.c_double
+    laws.F.argtypes, laws.F_E3.argtypes = [ctypes.c_double] * 3, [ctypes.c_double] * 4
+    assert laws.F(2, 4, 2) == 2.125
+    assert laws.F_E3(1, 2, 3, 4) == pytest.approx(-2 + math.pi * 3 / 4, rel=1e-14)
+    text = (tmp_path / "laws.c").read_text()
+    assert " * m1: [kg] 1 to 5" in text
+    assert "/* E2: feature F2\n *\n * status: no_equation\n * nothing passed\n */" in text
+
+
+def compile_c(folder: Path) -> None:
+    flags = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
+    done = subprocess.run(["gcc", *flags, "-o", "laws.so", "laws.c", "-lm"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_markdown_shows_the_formula_and_the_evidence(tmp_path: Path) -> None:
     page = written(tmp_path, RECORDS, "markdown").decode()
     assert "| E1 | output F | equation | `1.0625*m1*m2/r**2` | 9 | 0.9998 | 1.03 ± 0.04 | 100% |" in page
@@ -178,6 +203,14 @@ class TestHostileNames:
         for function in ast.parse(source).body[2:4]:
             assert isinstance(function, ast.FunctionDef)
             assert [type(node).__name__ for node in function.body] == ["Expr", "Return"]
+
+    def test_c(self, text: str, tmp_path: Path) -> None:
+        source = written(tmp_path, (hostile(text), hostile(text)), "c").decode("ascii")
+        bare = re.sub(r"/\*.*?\*/", "", source, flags=re.DOTALL)
+        assert re.fullmatch(r"\s*#include <math.h>\s*(double \w+\(double x\)\s*\{\s*return -x;\s*\}\s*){2}", bare)
+        if shutil.which("gcc"):
+            (tmp_path / "laws.c").write_text(source)
+            compile_c(tmp_path)
 
     def test_latex(self, text: str, tmp_path: Path) -> None:
         page = written(tmp_path, (hostile(text),), "latex").decode()
