@@ -10,7 +10,6 @@ Run as: python data/recipes/concept_networks.py [A1 A B C D E] [--networks 5] [-
 from __future__ import annotations
 
 import argparse
-import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from early import Schedule, train_early
 from jaxtyping import Float
 from law_manifest import Scales, measure_scales, write_manifest
 from law_networks import DATA, Form, mlp
@@ -30,8 +30,8 @@ from consilience.analysis.derivative import derivative
 from consilience.analysis.expression import evaluate
 
 FORM = Form("elu", (96, 96))
-POINTS, NOISE, UNSEEN = 10_000, 0.01, 0.1
-EPOCHS, BATCH, RATE, DECAY = 60, 200, 0.005, 1e-4
+POINTS, NOISE = 10_000, 0.01
+SCHEDULE = Schedule(epochs=60, batch=200, rate=0.005, decay=1e-4)
 TEST_ROWS, TEST_SEED = 4096, 55_555
 DOUBT = 4.0
 """A logit nearer to 0 leaves at least 2 % of doubt."""
@@ -77,28 +77,11 @@ def train_zoo(concept: Law, folder: Path, *, networks: int, seed: int) -> None:
 
 
 def train(concept: Law, scales: Scales, *, seed: int) -> nn.Sequential:
-    """Train one classifier; of all its epochs the one counts that lost least on labels it had not seen."""
+    """Train one classifier on labels of its own."""
     torch.manual_seed(seed)
     inputs, labels = drawn(concept, scales, POINTS, seed=seed)
-    held = int(UNSEEN * POINTS)
-    unseen, inputs, labels = (inputs[:held], labels[:held]), inputs[held:], labels[held:]
-    network = mlp(len(concept.box), FORM)
-    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=DECAY)
-    steps = len(inputs) // BATCH
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=EPOCHS * steps)
-    best, least = network, np.inf
-    for _ in range(EPOCHS):
-        for batch in torch.randperm(len(inputs))[: steps * BATCH].split(BATCH):
-            loss = _loss(network, inputs[batch], labels[batch])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-        with torch.no_grad():
-            lost = float(_loss(network, *unseen))
-        if lost < least:
-            best, least = copy.deepcopy(network), lost
-    return best
+    told = functional.binary_cross_entropy_with_logits
+    return train_early(mlp(len(concept.box), FORM), inputs, labels, loss=told, schedule=SCHEDULE)
 
 
 def drawn(concept: Law, scales: Scales, samples: int, *, seed: int) -> tuple[Rows, Labels]:
@@ -131,10 +114,6 @@ def concept_slopes(
     columns = dict(zip(concept.names, rows.T, strict=True))
     parts = [evaluate(derivative(concept.expression, name), columns) for name in concept.names]
     return np.stack([np.broadcast_to(part, len(rows)) for part in parts], axis=1)
-
-
-def _loss(network: nn.Module, inputs: Rows, labels: Labels) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(network(inputs)[:, 0], labels)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

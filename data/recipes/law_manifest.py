@@ -33,13 +33,16 @@ def measure_scales(law: Law) -> Scales:
     )
 
 
-def write_manifest(law: Law, scales: Scales, folder: Path, *, about: str = "", linked: bool = False) -> None:
+def write_manifest(
+    law: Law, scales: Scales, folder: Path, *, about: str = "", linked: bool = False, architecture: str = ""
+) -> None:
     """Write zoo.toml beside the networks."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "zoo.toml").write_text(manifest(law, scales, about=about, linked=linked), "utf-8")
+    text = manifest(law, scales, about=about, linked=linked, architecture=architecture)
+    (folder / "zoo.toml").write_text(text, "utf-8")
 
 
-def manifest(law: Law, scales: Scales, *, about: str, linked: bool) -> str:
+def manifest(law: Law, scales: Scales, *, about: str, linked: bool, architecture: str) -> str:
     """Word a zoo.toml."""
     output = "logit" if linked else law.output
     lines = [
@@ -50,6 +53,7 @@ def manifest(law: Law, scales: Scales, *, about: str, linked: bool) -> str:
         "[[networks]]",
         'path = "networks/*.safetensors"',
         f'outputs = ["{output}"]',
+        *([f'architecture = "{architecture}"'] if architecture else []),
         "",
         "[networks.scaling]",
         f"input_shift = {list(scales.input_shift)}",
