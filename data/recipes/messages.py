@@ -154,7 +154,7 @@ def train_zoo(law: Law, regulariser: Regulariser, folder: Path) -> None:
 def train(law: Law, regulariser: Regulariser, activation: str, *, seed: int, steps: int = STEPS) -> GraphNetwork:
     """Train one network on graphs of its own."""
     torch.manual_seed(seed)
-    edges = pair_up(*draw_bodies(law, GRAPHS, seed=seed))
+    edges = pair_up(*draw_bodies(law.range, GRAPHS, seed=seed))
     wanted = law(edges).sum(dim=2)
     network = GraphNetwork(regulariser, activation)
     optimiser = torch.optim.Adam(network.parameters())
@@ -173,7 +173,7 @@ def _batches(steps: int) -> Iterator[Tensor]:
     return (torch.randint(GRAPHS, (BATCH,)) for _ in range(steps))
 
 
-def draw_bodies(law: Law, graphs: int, *, seed: int) -> tuple[Places, Charges]:
+def draw_bodies(charges: tuple[float, float], graphs: int, *, seed: int) -> tuple[Places, Charges]:
     """Draw places from N(0, 1), no two bodies nearer than NEAREST, and masses or charges from their range."""
     rng = np.random.default_rng(seed)
     kept: list[np.ndarray] = []
@@ -181,8 +181,8 @@ def draw_bodies(law: Law, graphs: int, *, seed: int) -> tuple[Places, Charges]:
         places = rng.standard_normal((graphs, BODIES, DIMENSIONS))
         apart = np.linalg.norm(places[:, :, None] - places[:, None], axis=-1) + 9.0 * np.eye(BODIES)
         kept.append(places[apart.min(axis=(1, 2)) > NEAREST])
-    charges = rng.uniform(*law.range, (graphs, BODIES))
-    return torch.tensor(np.concatenate(kept)[:graphs]).float(), torch.tensor(charges).float()
+    drawn = rng.uniform(*charges, (graphs, BODIES))
+    return torch.tensor(np.concatenate(kept)[:graphs]).float(), torch.tensor(drawn).float()
 
 
 def pair_up(places: Places, charges: Charges) -> Float[Tensor, "graphs bodies others 4"]:
@@ -195,7 +195,7 @@ def pair_up(places: Places, charges: Charges) -> Float[Tensor, "graphs bodies ot
 
 def unseen_edges(law: Law) -> Float[Tensor, "graphs bodies others 4"]:
     """Draw the pairs of bodies on which all networks are measured; none has seen them."""
-    return pair_up(*draw_bodies(law, TEST_GRAPHS, seed=TEST_SEED))
+    return pair_up(*draw_bodies(law.range, TEST_GRAPHS, seed=TEST_SEED))
 
 
 def edge_model(network: GraphNetwork) -> nn.Sequential:
