@@ -92,6 +92,23 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE members ALTER COLUMN unit DROP NOT NULL;
     ALTER TABLE members ADD COLUMN weights DOUBLE[];
     """,
+    """
+    ALTER TABLE equations ADD COLUMN terms TEXT;
+    ALTER TABLE equations ADD COLUMN linked BOOLEAN;
+    ALTER TABLE equations ADD COLUMN stability DOUBLE;
+    ALTER TABLE equations ADD COLUMN gradient_agreement DOUBLE;
+    ALTER TABLE constants ADD COLUMN shared BOOLEAN;
+    CREATE TABLE own_constants (
+        equation TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL, lineage TEXT NOT NULL, value DOUBLE);
+    CREATE TABLE links (equation TEXT NOT NULL, lineage TEXT NOT NULL, kind TEXT NOT NULL, parameters DOUBLE[]);
+    CREATE TABLE dissenters (equation TEXT NOT NULL, lineage TEXT NOT NULL, ratio DOUBLE, p DOUBLE);
+    CREATE TABLE substitutions (
+        equation TEXT NOT NULL, network TEXT NOT NULL, loss TEXT NOT NULL, loss_before DOUBLE, loss_with DOUBLE,
+        loss_mean DOUBLE, loss_ablated DOUBLE, note TEXT);
+    CREATE TABLE rivals (
+        equation TEXT NOT NULL, expression TEXT NOT NULL, complexity INTEGER, ratio DOUBLE, status TEXT NOT NULL,
+        inputs TEXT);
+    """,
 )
 """Append only. Each is run once, in one transaction, after a backup; the schema version counts them."""
 

@@ -131,26 +131,44 @@ def cluster(
     return group(first, odd=odd, seed=seed, draws=draws)
 
 
-def distil(study: Study | str | Path, *, only: Sequence[str] = ()) -> Study:
+def distil(
+    study: Study | str | Path,
+    *,
+    only: Sequence[str] = (),
+    output: str | None = None,
+    inner: str | None = None,
+    variables: Sequence[str] = (),
+    engine: str | None = None,
+    budget: str | None = None,
+    linked: bool = False,
+) -> Study:
     """Turn features into equations: those named, or the outputs and all above the nulls.
 
-    Takes and raises what `run` does, and NotFound for a feature that is not there.
+    `only` names features (F3), outputs and single units (NETWORK/LAYER:UNIT), `variables` what equations are
+    written in: variables, or features. With `inner` these are what a module inside the networks is given. `engine`,
+    `budget` (quick, normal, thorough) and `variables` go before what zoo.toml says; `linked` says that targets are
+    known up to a monotone function of each network's own. Takes and raises what `run` does, and NotFound for a
+    feature, output, unit, module or variable that is not there.
     """
+    from .distil_choice import Asked, with_settings
     from .stage_distil import distil_features
 
+    asked = Asked(tuple(only), output or "", inner or "", tuple(variables), linked)
     with _alone(study) as opened:
-        distil_features(opened, only=only)
+        distil_features(with_settings(opened, engine=engine, budget=budget), asked)
     return opened
 
 
-def plan(study: Study) -> str:
-    """Say in one line what a run will do."""
+def plan(study: Study, *, engine: str | None = None, budget: str | None = None) -> str:
+    """Say in one line what a run will do, with another engine or budget than zoo.toml says. Raises BadInput."""
+    from .distil_choice import budgeted, with_settings
+
     files, manifest = sources(study), study.manifest
     pairs = len(files) * (len(files) - 1) // 2
-    search = manifest.distil
-    most = (
-        f"at most {search.restarts} searches an equation ({search.engine})" if search.engine != "none" else "no search"
-    )
+    told = with_settings(study, engine=engine, budget=budget).manifest.distil
+    search = budgeted(told, told.budget)
+    most = f"at most {search.restarts} searches an equation ({search.engine})"
+    most = most if search.engine != "none" else "no search"
     return f"{manifest.name}: {len(files)} networks, {pairs} pairs, {_shown(study)}; {most}; results in {study.project}"
 
 

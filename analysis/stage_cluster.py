@@ -25,7 +25,10 @@ from .stage_probe import Observed
 from .study import Study
 
 VERSION = "cluster-6"
-EQUATION_TABLES = ("equations", "fronts", "constants", "agreements", "relevances")
+EQUATION_TABLES = (
+    *("equations", "fronts", "constants", "own_constants", "agreements", "relevances"),
+    *("links", "dissenters", "substitutions", "rivals"),
+)
 """What is said of equations: gone when the features that they describe are others."""
 
 

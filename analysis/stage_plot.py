@@ -20,13 +20,14 @@ from . import plot_rows
 from .catalogue import Catalogue
 from .correspond import Level
 from .fit import predict
+from .ground import ground_of
 from .parsing import parse
 from .plot_matches import ROWS
 from .show import rounded
 from .stage_align import Aligned
 from .stage_cluster import Clustered, Feature, cluster
-from .stage_distil import Witness, coordinates
 from .study import Study
+from .witness import witness
 
 SUFFIXES = (".png", ".svg")
 MOST_UNITS = 3000
@@ -108,22 +109,22 @@ def _agreements(
     study: Study, catalogue: Catalogue, found: Clustered, rows: Sequence[dict[str, Any]]
 ) -> Iterator[Drawing]:
     features = {feature.id: feature for feature in found.features}
-    networks = {seen.network.name: seen for seen in found.observed}
+    ground = ground_of(study, {seen.network.name: seen for seen in found.observed})
     for row in rows:
-        if row["status"] != "equation":
-            continue
-        witness = Witness(study, features[row["feature"]], networks)
+        if row["status"] == "no_equation" or row["feature"] not in features or row["terms"] or row["linked"]:
+            continue  # what was asked about parts of networks, or up to a link, has no values to compare
         r2 = {each["lineage"]: each["fidelity"] for each in catalogue.select("agreements", equation=row["equation"])}
         key = content_key(VERSION, row["expression"], row["target"], row["unit"], found.key)
 
-        def draw(witness: Witness = witness, row: dict[str, Any] = row, r2: dict[str, float] = r2) -> Figure:
+        def draw(row: dict[str, Any] = row, r2: dict[str, float] = r2) -> Figure:
+            said = witness(features[row["feature"]], ground, device=study.device)
             points = study.probe.draw(SAMPLES, seed=study.manifest.seed + 5)
-            predicted = predict(parse(row["expression"]), coordinates(study, points), len(points))
+            predicted = predict(parse(row["expression"]), ground.columns(points), len(points))
             return pictures_of.agreement(
                 predicted,
-                witness(points),
-                lineages=witness.lineages,
-                r2=[r2.get(lineage, math.nan) for lineage in witness.lineages],
+                said(points),
+                lineages=said.lineages,
+                r2=[r2.get(lineage, math.nan) for lineage in said.lineages],
                 formula=rounded(row["expression"]),
                 target=row["target"],
                 unit=row["unit"] or "",

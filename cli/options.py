@@ -40,6 +40,26 @@ Activation = Annotated[
 StripPrefix = Annotated[
     str | None, typer.Option("--strip-prefix", metavar="TEXT", help="Take this off the names of all tensors.")
 ]
+Output = Annotated[str | None, typer.Option("--output", metavar="NAME", help="One output, by its name in zoo.toml.")]
+Inner = Annotated[
+    str | None,
+    typer.Option(
+        "--inner", metavar="MODULE", help="What a module inside the networks gives, in terms of what it is given."
+    ),
+]
+Terms = Annotated[
+    str | None,
+    typer.Option("--in", metavar="VAR,VAR", help="What to write equations in: variables, or features (F3,F7)."),
+]
+Engine = Annotated[
+    str | None, typer.Option("--engine", metavar="NAME", help="operon, pysr, auto (what is here), or none.")
+]
+Budget = Annotated[
+    str | None, typer.Option("--budget", metavar="SIZE", help="quick, normal or thorough: how long the search may be.")
+]
+Linked = Annotated[
+    bool, typer.Option("--linked", help="Targets are known up to a monotone function of each network's own.")
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Identifiers only.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 Targets = Annotated[

@@ -12,11 +12,17 @@ from .opening import open_zoo, progress
 from .options import (
     Activation,
     Architecture,
+    Budget,
     Device,
     DryRun,
+    Engine,
     Force,
     Format,
+    Inner,
+    Linked,
+    Output,
     StripPrefix,
+    Terms,
     Wait,
     Zoo,
     ZooOption,
@@ -37,7 +43,7 @@ def _work(verb: str, zoo: Path | None, device: str, wait: float, dry_run: bool, 
 
     with progress() as settings:
         study = open_zoo(zoo, device=device, wait_for_lock=wait, **settings)
-        say(runs.plan(study))
+        say(runs.plan(study, **{key: arguments.get(key) for key in ("engine", "budget")}))
         if dry_run:
             return False
         getattr(runs, verb)(study, **arguments)
@@ -218,8 +224,18 @@ def cluster(zoo: Zoo = None, device: Device = "cpu", wait_for_lock: Wait = 0, dr
 
 def distil(
     features: Annotated[
-        list[str] | None, typer.Argument(help="Features to distil, such as F3; by default all that count.")
+        list[str] | None,
+        typer.Argument(
+            metavar="FEATURE",
+            help="Features, outputs or single units: F3, force, NETWORK/LAYER:UNIT; by default all that count.",
+        ),
     ] = None,
+    output: Output = None,
+    inner: Inner = None,
+    terms: Terms = None,
+    engine: Engine = None,
+    budget: Budget = None,
+    linked: Linked = False,
     zoo: ZooOption = None,
     device: Device = "cpu",
     wait_for_lock: Wait = 0,
@@ -227,9 +243,34 @@ def distil(
 ) -> None:
     """Turn outputs and features into equations, judged on networks left out of the fit.
 
+    What is said here goes before [distil] in zoo.toml. In terms of other features a deep one reads as a formula of
+    shallower ones; with --inner, a module inside the networks is a function of what it is given there.
+
     Example: consilience distil F1 F7 --zoo data/gravity
+
+    Example: consilience distil --output force --in m1,r --engine auto --budget thorough
+
+    Example: consilience distil F9 --in F3,F4
+
+    Example: consilience distil seed-1/layers.0:3
+
+    Example: consilience distil --inner message --budget quick
     """
-    _stage("distil", zoo, device, wait_for_lock, dry_run, only=tuple(features or ()))
+    _refuse_folders(features or [])
+    variables = tuple(name.strip() for name in (terms or "").split(",") if name.strip())
+    told = {"output": output, "inner": inner, "engine": engine, "budget": budget, "linked": linked}
+    arguments = {"only": tuple(features or ()), "variables": variables, **told}
+    _stage("distil", zoo, device, wait_for_lock, dry_run, **arguments)
+
+
+def _refuse_folders(features: list[str]) -> None:
+    """Tell a zoo that was given in the place of a feature."""
+    for name in features:
+        if _is_zoo(Path(name)):
+            rest = " ".join(other for other in features if other != name)
+            raise typer.BadParameter(
+                f"{name!r} is a zoo, not a feature; type: consilience distil {f'{rest} ' if rest else ''}--zoo {name}"
+            )
 
 
 def init(

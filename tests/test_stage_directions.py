@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from consilience.analysis.ground import ground_of
 from consilience.analysis.judge_shared import JudgedDirections, judge_shared
 from consilience.analysis.records import query
 from consilience.analysis.run import align, cluster, summary
@@ -16,8 +17,8 @@ from consilience.analysis.shared import shared_directions
 from consilience.analysis.show import describe
 from consilience.analysis.similarity import Activations
 from consilience.analysis.stage_cluster import cluster as clustered
-from consilience.analysis.stage_distil import Witness
 from consilience.analysis.study import open_study
+from consilience.analysis.witness import witness
 
 
 def _all_are_more_than_chance(level: list[Activations], **_: object) -> JudgedDirections:
@@ -33,7 +34,7 @@ def test_directions_are_features_that_can_be_shown_and_asked(tiny: Path, monkeyp
     assert len(directions) == 2  # first layers are linear in two inputs
     networks = {seen.network.name: seen for seen in found.observed}
     for feature in directions:
-        said = Witness(study, feature, networks)(study.probe.inputs)
+        said = witness(feature, ground_of(study, networks))(study.probe.inputs)
         assert said.shape[0] == feature.lineages == 4
         np.testing.assert_allclose(said.mean(axis=1), 0.0, atol=1e-5)
         np.testing.assert_allclose(said.std(axis=1), 1.0, rtol=1e-3)
