@@ -1,17 +1,20 @@
 """Train zoos on known laws: every network alone, on rows and with weights of its own, to a wanted error.
 
 Adam first, then Levenberg-Marquardt in double precision until 1 - R² on rows that no network has seen falls to
-the wanted level, so that the networks of a zoo are equally good and differ in what they get wrong.
+the wanted level, so that the networks of a zoo are equally good and differ in what they get wrong. The step that
+passes the level is shortened to end just below it.
 
 Run as: python data/recipes/law_networks.py [I.8.14 III.17.37 ...] [--error 1e-5] [--networks 5] [--out FOLDER]
+Of several errors each has a folder of its own in --out.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -26,7 +29,7 @@ from torch.nn import functional
 from weights import count_parameters, save_weights
 
 DATA = Path(__file__).resolve().parent.parent
-WARM_UP, BATCH, RATE = 1500, 256, 0.01
+WARM_UP, BATCH, RATE, LOOK = 1500, 256, 0.01, 25
 STEPS = 400
 ROWS, TEST_ROWS, TEST_SEED = (4000, 6000), 4096, 987_654
 CLOSEST = 0.6
@@ -89,38 +92,49 @@ SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def train_zoo(law: Law, folder: Path, *, error: float, networks: int, seed: int) -> None:
-    """Train the networks of a zoo and write them and their zoo.toml to `folder`."""
+def train_zoo(law: Law, folders: Mapping[float, Path], *, networks: int, seed: int) -> None:
+    """Train the networks of a zoo, once for all wanted errors, and write those of each with a zoo.toml to a folder."""
     scales = measure_scales(law)
     for index in range(networks):
         form, own = FORMS[index % len(FORMS)], seed + index
         start = time.process_time()
-        network = train(law, scales, form, error=error, seed=own)
-        reached = score(law, scales, network)
-        metadata = {
-            "activation": form.activation,
-            "recipe": "data/recipes/law_networks.py",
-            "seed": str(own),
-            "test_1_minus_r2": f"{reached:.2e}",
-        }
-        save_weights(network, folder / "networks" / f"{index + 1:02}-{form.name}.safetensors", metadata=metadata)
-        spent = time.process_time() - start
-        print(
-            f"{law.key:10} {form.name:14} {count_parameters(network)} parameters  1-R² {reached:.1e}  {spent:.0f} s",
-            flush=True,
-        )
-    write_manifest(law, scales, folder)
+        for error, network in train(law, scales, form, errors=tuple(folders), seed=own).items():
+            reached = score(law, scales, network)
+            metadata = {
+                "activation": form.activation,
+                "recipe": "data/recipes/law_networks.py",
+                "seed": str(own),
+                "test_1_minus_r2": f"{reached:.2e}",
+            }
+            file = folders[error] / "networks" / f"{index + 1:02}-{form.name}.safetensors"
+            save_weights(network, file, metadata=metadata)
+            spent = time.process_time() - start
+            said = f"{count_parameters(network)} parameters  1-R² {reached:.1e}  {spent:.0f} s"
+            print(f"{law.key:10} {form.name:14} {said}", flush=True)
+    for folder in folders.values():
+        write_manifest(law, scales, folder)
 
 
-def train(law: Law, scales: Scales, form: Form, *, error: float, seed: int) -> nn.Sequential:
-    """Train one network until 1 - R² on fresh rows is at most `error`, or as far as it gets."""
+def train(law: Law, scales: Scales, form: Form, *, errors: Sequence[float], seed: int) -> Mapping[float, nn.Sequential]:
+    """Train one network until 1 - R² on fresh rows is at most the least of `errors`, or as far as it gets.
+
+    Gives a copy of it at each of them.
+    """
     torch.manual_seed(seed)
     inputs, targets = drawn(law, scales, int(torch.randint(*ROWS, ())), seed=seed)
     network = mlp(len(law.box), form).double()
-    warm_up(network, inputs, targets, seed=seed)
     unseen = drawn(law, scales, TEST_ROWS, seed=TEST_SEED)
-    refine(network, form, inputs, targets, unseen, error=error)
-    return network.float()
+    left, found = sorted(errors), dict[float, nn.Sequential]()
+    before = weights_of(network)
+    for after in descent(network, form, inputs, targets, seed=seed):
+        while left and _unexplained(network, *unseen) <= left[-1]:
+            _stop_between(network, before, after, unseen, error=left[-1])
+            found[left.pop()] = copy.deepcopy(network).float()
+            set_weights(network, after)
+        if not left:
+            return found
+        before = after
+    return {**found, left[0]: network.float()}
 
 
 def mlp(variables: int, form: Form, *, outputs: int = 1) -> nn.Sequential:
@@ -140,44 +154,31 @@ def drawn(law: Law, scales: Scales, samples: int, *, seed: int) -> tuple[Rows, V
     return torch.from_numpy(inputs), torch.from_numpy(targets)
 
 
-def warm_up(network: nn.Module, inputs: Rows, targets: Values, *, seed: int) -> None:
-    """Train with Adam on batches."""
+def descent(network: nn.Sequential, form: Form, inputs: Rows, targets: Values, *, seed: int) -> Iterator[Tensor]:
+    """Train with Adam and then with Levenberg-Marquardt; gives the weights every so often."""
+    yield from warm_up(network, inputs, targets, seed=seed)
+    yield from islice(marquardt(network, form, inputs, targets), STEPS)
+
+
+def warm_up(network: nn.Module, inputs: Rows, targets: Values, *, seed: int) -> Iterator[Tensor]:
+    """Train with Adam on batches; gives the weights every LOOK steps."""
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=WARM_UP)
-    for _ in range(WARM_UP):
+    for step in range(1, WARM_UP + 1):
         batch = torch.randint(len(inputs), (BATCH,), generator=generator)
         loss = functional.mse_loss(network(inputs[batch])[:, 0], targets[batch])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
+        if step % LOOK == 0:
+            yield weights_of(network)
 
 
 @torch.no_grad()
-def refine(
-    network: nn.Sequential,
-    form: Form,
-    inputs: Rows,
-    targets: Values,
-    unseen: tuple[Rows, Values],
-    *,
-    error: float,
-) -> None:
-    """Train with Levenberg-Marquardt (Marquardt 1963) until the error on unseen rows falls to the wanted one.
-
-    The last step is shortened where it overshoots.
-    """
-    before = weights_of(network)
-    for after in islice(marquardt(network, form, inputs, targets), STEPS):
-        if _unexplained(network, *unseen) <= error:
-            _stop_between(network, before, after, unseen, error=error)
-            return
-        before = after
-
-
 def marquardt(network: nn.Sequential, form: Form, inputs: Rows, targets: Values) -> Iterator[Tensor]:
-    """Step again and again, each step lowering the squared error; gives the weights after each.
+    """Step as Marquardt (1963), each step lowering the squared error; gives the weights after each.
 
     Ends where no step lowers it.
     """
@@ -225,6 +226,7 @@ def _solve(
     return torch.cholesky_solve(downhill[:, None], torch.linalg.cholesky(damped))[:, 0]
 
 
+@torch.no_grad()
 def _stop_between(
     network: nn.Sequential, before: Tensor, after: Tensor, unseen: tuple[Rows, Values], *, error: float
 ) -> None:
@@ -243,11 +245,13 @@ def weights_of(network: nn.Module) -> Float[Tensor, " weights"]:
     return nn.utils.parameters_to_vector(network.parameters()).detach().clone()
 
 
+@torch.no_grad()
 def set_weights(network: nn.Module, weights: Float[Tensor, " weights"]) -> None:
     """Put weights into a network."""
     nn.utils.vector_to_parameters(weights, network.parameters())
 
 
+@torch.no_grad()
 def _loss(network: nn.Module, inputs: Rows, targets: Values) -> float:
     return float((network(inputs)[:, 0] - targets).square().mean())
 
@@ -269,15 +273,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train the zoos that the command line names."""
     parser = argparse.ArgumentParser(description="Train zoos on known laws.")
     parser.add_argument("keys", nargs="*", metavar="LAW", default=list(FEYNMAN), help=", ".join(LAWS))
-    parser.add_argument("--error", type=float, default=1e-5, help="1 - R² on fresh rows, about")
+    parser.add_argument("--error", type=float, nargs="+", default=[1e-5], help="1 - R² on fresh rows, about")
     parser.add_argument("--networks", type=int, default=5, help="networks of each zoo")
     parser.add_argument("--seed", type=int, default=0, help="of the first network; the next ones count on")
     parser.add_argument("--out", type=Path, default=DATA / "laws", help="folder of the zoos")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # sums in one order: the same weights on any number of cores
     for key in options.keys:
-        law = LAWS[key]
-        train_zoo(law, options.out / law.folder, error=options.error, networks=options.networks, seed=options.seed)
+        law, one = LAWS[key], len(options.error) == 1
+        folders = {error: options.out / ("" if one else f"{error:.0e}") / law.folder for error in options.error}
+        train_zoo(law, folders, networks=options.networks, seed=options.seed)
 
 
 if __name__ == "__main__":
