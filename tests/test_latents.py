@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 
 from consilience.analysis.expression import evaluate
 from consilience.analysis.parsing import parse
@@ -19,7 +18,6 @@ sys.path.append(str(ROOT / "data" / "recipes"))
 import latents  # noqa: E402
 from latent_pairs import CONCEPTS, Concept, boost  # noqa: E402
 
-ZOOS = ROOT / "data" / "latents"
 EVERY = pytest.mark.parametrize("concept", CONCEPTS.values(), ids=CONCEPTS)
 
 
@@ -50,7 +48,7 @@ def test_gradients_of_invariants_are_their_slopes(concept: Concept) -> None:
 
 @EVERY
 def test_a_committed_zoo_opens_as_what_its_concept_says(concept: Concept) -> None:
-    target = latents.latent_target(ZOOS / concept.key, samples=64)
+    target = latents.latent_target(latents.ZOOS / concept.key, samples=64)
     assert target.linked
     assert target.functions is not None
     assert target.functions.names == tuple(concept.inputs)
@@ -62,20 +60,14 @@ def test_a_committed_zoo_opens_as_what_its_concept_says(concept: Concept) -> Non
 
 @EVERY
 def test_committed_latents_are_as_parallel_to_the_invariant_as_their_files_say(concept: Concept) -> None:
-    target = latents.latent_target(ZOOS / concept.key, samples=64)
+    target = latents.latent_target(latents.ZOOS / concept.key, samples=64)
     assert target.functions is not None
     assert target.functions.slopes is not None
     rows = concept.sample(latents.TEST_ROWS, np.random.default_rng(latents.TEST_SEED))
     learned, truth = target.functions.slopes(rows), concept.gradient(rows) * concept.scale
     found = [np.abs(latents.cosines(one * concept.scale, truth)).mean() for one in learned]
-    np.testing.assert_allclose(found, told(concept), atol=2e-4)
+    np.testing.assert_allclose(found, latents.told(latents.ZOOS / concept.key), atol=2e-4)
     assert min(found) > 0.98
-
-
-def told(concept: Concept) -> list[float]:
-    files = sorted((ZOOS / concept.key / "networks").glob("*.safetensors"))
-    assert len(files) == len(latents.NETWORKS)
-    return [float(safe_open(file, "pt").metadata()["gradient_cosine"]) for file in files]
 
 
 def test_a_few_steps_of_training_turn_the_latent_towards_the_invariant() -> None:

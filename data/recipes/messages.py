@@ -25,12 +25,15 @@ import torch
 from jaxtyping import Float
 from message_manifest import manifest
 from regression import DATA, mlp
+from safetensors import safe_open
 from torch import Tensor, nn
 from weights import save_weights
 
+ZOOS = DATA / "messages"
 BODIES, DIMENSIONS, MESSAGES, HIDDEN = 4, 2, 100, (64, 64)
 ACTIVATIONS = ("silu", "tanh", "gelu")
 NEAREST = 0.4
+QUADRANT = (0.3, 2.0)
 GRAPHS, STEPS, BATCH, RATE = 4000, 6000, 32, 0.005
 SEED = 2000
 TEST_GRAPHS, TEST_SEED = 1000, 0
@@ -60,6 +63,11 @@ class Law:
     def names(self) -> tuple[str, ...]:
         """What an edge model is given."""
         return ("dx", "dy", f"{self.attribute}1", f"{self.attribute}2")
+
+    @property
+    def box(self) -> dict[str, tuple[float, float]]:
+        """The ranges in which edge models are asked: one quadrant, so that every variable can be set by itself."""
+        return dict(zip(self.names, (QUADRANT, QUADRANT, self.range, self.range), strict=True))
 
 
 MASS, CHARGE = (0.5, 2.0), (-1.5, 1.5)
@@ -147,8 +155,7 @@ def train_zoo(law: Law, regulariser: Regulariser, folder: Path) -> None:
         }
         save_weights(edge, folder / "networks" / f"{activation}.safetensors", metadata=metadata)
         print(f"{folder.name:18} {activation:5} R² of messages {r2:.4f}, of accelerations {1 - error:.5f}", flush=True)
-    names = dict(zip(law.names, ((0.3, 2.0), (0.3, 2.0), law.range, law.range), strict=True))
-    (folder / "zoo.toml").write_text(manifest(folder.name, law.formula, names), "utf-8")
+    (folder / "zoo.toml").write_text(manifest(folder.name, law.formula, law.box), "utf-8")
 
 
 def train(law: Law, regulariser: Regulariser, activation: str, *, seed: int, steps: int = STEPS) -> GraphNetwork:
@@ -215,6 +222,12 @@ def force_r2(law: Law, edge: nn.Module) -> float:
     return linear_r2(edge(edges).double().numpy(), law(edges).double().numpy())
 
 
+def told(folder: Path) -> list[float]:
+    """Read from the files of a zoo how far their messages were the force when they were written."""
+    files = sorted((folder / "networks").glob("*.safetensors"))
+    return [float(safe_open(file, "pt").metadata()["force_r2"]) for file in files]
+
+
 def linear_r2(messages: Float[np.ndarray, "edges components"], force: Float[np.ndarray, "edges 2"]) -> float:
     """Regress the two components of largest variance on the force by least squares: their mean R²."""
     top = messages[:, np.argsort(-messages.var(axis=0))[:DIMENSIONS]]
@@ -238,7 +251,7 @@ def main() -> None:
     known = {f"{law}_{one}": (LAWS[law], REGULARISERS[one]) for one in REGULARISERS for law in LAWS}
     parser = argparse.ArgumentParser(description="Train graph networks on four laws of force.")
     parser.add_argument("keys", nargs="*", metavar="KEY", help=", ".join(known))
-    parser.add_argument("--out", type=Path, default=DATA / "messages", help="folder of the zoos")
+    parser.add_argument("--out", type=Path, default=ZOOS, help="folder of the zoos")
     options = parser.parse_args()
     torch.set_num_threads(1)  # sums in one order: the same weights on any number of cores
     for key in options.keys or known:

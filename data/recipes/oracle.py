@@ -29,6 +29,8 @@ MOVED = 0.03
 """How far a number may be from the law's, as a share of it."""
 LEFT_OVER = 1e-7
 """What may be left over after fitting, in standard deviations of the law: rounding."""
+HELD = 1e-5
+"""How strongly numbers are held, so that those that change no direction stay where they are."""
 PARALLEL = 1e-6
 """By how much |cos| of two slopes may miss 1."""
 SAMPLES, STEPS, SEED = 400, 400, 2024
@@ -68,7 +70,7 @@ def exact_up_to_link(found: Expression, truth: Expression, box: Box) -> bool:
     def residuals(relative: Float[np.ndarray, " free"]) -> Float[np.ndarray, " rest"]:
         slopes = directions(at(relative), columns, tuple(box))
         rest = slopes - (slopes * wanted).sum(axis=1, keepdims=True) * wanted
-        return np.where(np.isfinite(rest), rest, 1.0).ravel()
+        return np.append(np.where(np.isfinite(rest), rest, 1.0), HELD * (relative - 1))
 
     ones = np.ones(len(places))
     fitted = least_squares(residuals, ones, x_scale="jac", xtol=1e-14, ftol=1e-14, gtol=1e-14).x if places else ones
