@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .analysis.check import check
     from .analysis.equation import EquationRecord
+    from .analysis.exact import exact
     from .analysis.expression import Expression
+    from .analysis.law import Law
     from .analysis.parsing import parse
     from .analysis.records import equations, export_equations, features, networks, query
     from .analysis.run import align, cluster, distil, ingest, probe, run
@@ -28,6 +30,7 @@ _HOMES = {
     "ConsilienceError": "zoo.errors",
     "EquationRecord": "analysis.equation",
     "Expression": "analysis.expression",
+    "Law": "analysis.law",
     "Study": "analysis.study",
     "align": "analysis.run",
     "barrier": "analysis.stage_merge",
@@ -36,6 +39,7 @@ _HOMES = {
     "describe": "analysis.show",
     "distil": "analysis.run",
     "equations": "analysis.records",
+    "exact": "analysis.exact",
     "export_equations": "analysis.records",
     "features": "analysis.records",
     "ingest": "analysis.run",
@@ -53,6 +57,7 @@ __all__ = [
     "ConsilienceError",
     "EquationRecord",
     "Expression",
+    "Law",
     "Study",
     "align",
     "barrier",
@@ -61,6 +66,7 @@ __all__ = [
     "describe",
     "distil",
     "equations",
+    "exact",
     "export_equations",
     "features",
     "ingest",
