@@ -97,7 +97,8 @@ def activate(layer: Dense, unit: int, z: Expression) -> Expression:
         return substitute(parse(text), {"z": z, "p": Constant(numbers[0])})
     straight = bends(layer)
     if straight is None:
-        known, why = ", ".join(sorted(FORMULAS | BENDS)), " (it needs the error function)" if layer.activation == "gelu" else ""
+        known = ", ".join(sorted(FORMULAS | BENDS))
+        why = " (it needs the error function)" if layer.activation == "gelu" else ""
         what = f"layer {layer.name}: no equation can be written with {layer.activation}{why}"
         raise BadInput(what, hint=f"exact forms know {known}; consilience distil finds a formula that comes near")
     constant, slope, sizes = straight.parts(unit)
