@@ -1,4 +1,4 @@
-"""Write a distillation as plain data, as it is kept in a file."""
+"""Write a distillation and what speaks for it as plain data, as it is kept in a file."""
 
 from __future__ import annotations
 
@@ -8,35 +8,50 @@ from dataclasses import asdict
 from typing import Any
 
 from .distil import Distillation
+from .distil_evidence import Support
 from .distil_target import Effect
 from .judge import Candidate
-from .target import Target
+from .substitute import Substitution
 
 
 def plain(
-    found: Distillation, target: Target, lineages: Sequence[str], effects: Mapping[str, Effect]
+    found: Distillation,
+    support: Support,
+    *,
+    lineages: Sequence[str],
+    effects: Mapping[str, Effect],
+    substitutions: Sequence[Substitution],
+    linked: bool,
 ) -> dict[str, Any]:
     """Turn what came out into numbers and text."""
     ratios = found.chosen.ratio.each if found.chosen.ratio else [math.nan] * len(lineages)
     return {
         "status": found.status,
         "reason": found.reason,
-        "linked": target.linked,
+        "linked": linked,
         "chosen": _candidate(found.chosen),
         "skeleton": str(found.skeleton),
-        "constants": [asdict(estimate) | {"shared": None, "each": []} for estimate in found.estimates],
+        "constants": _constants(found, support),
         "front": [_candidate(candidate) for candidate in found.front],
         "evidence": asdict(found.evidence),
         "lineages": list(lineages),
         "ratios": list(ratios),
         "relevance": {name: asdict(effect) for name, effect in effects.items()},
-        "stability": math.nan,
-        "gradient_agreement": math.nan,
-        "links": [],
-        "dissenters": [],
-        "substitutions": [],
-        "rivals": [],
+        "stability": support.stability,
+        "gradient_agreement": support.gradient_agreement,
+        "links": [asdict(link) | {"lineage": lineages[link.lineage]} for link in support.links],
+        "dissenters": [asdict(one) | {"lineage": lineages[one.lineage]} for one in support.dissenters],
+        "substitutions": [asdict(one) for one in substitutions],
+        "rivals": [asdict(rival) for rival in support.rivals],
     }
+
+
+def _constants(found: Distillation, support: Support) -> list[dict[str, Any]]:
+    """Join what each number is, and whether all lineages share it; without an answer `shared` is None."""
+    rows = [asdict(estimate) | {"shared": None, "each": []} for estimate in found.estimates]
+    for row, number in zip(rows, support.numbers, strict=False):
+        row |= {"shared": number.shared, "each": list(number.each)}
+    return rows
 
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ..zoo.manifest import DistilTable
 from ..zoo.store import content_key, write_atomically
 from .distil import distil
 from .distil_choice import Asked, budgeted, choose, identifier
+from .distil_evidence import weigh
 from .distil_index import index
 from .distil_result import plain
 from .distil_target import Terms, make_target, terms_of
@@ -24,9 +25,10 @@ from .search import resolve
 from .stage_cluster import EQUATION_TABLES, Clustered, Feature, cluster
 from .stage_probe import Observed
 from .study import Progress, Study, versions
+from .substitute import Substitution, substitute
 from .witness import Witness, witness
 
-VERSION = "distil-7"
+VERSION = "distil-8"
 LESS = {"thorough": "normal", "normal": "quick", "quick": "quick"}
 """The budget of hidden features that nobody asked for by name: there may be many of them."""
 
@@ -117,7 +119,7 @@ def _distil(study: Study, subject: Subject, found: Clustered, networks: Mapping[
     file = _file(study, key)
     if not file.exists():
         with threadpool_limits(1):  # the searches fill the processors, and sums stay in one order
-            result = _work(study, subject, whole if deep else less)
+            result = _work(study, subject, whole if deep else less, networks, whole=not asked.inner)
         with write_atomically(file) as temporary:
             temporary.write_text(json.dumps(result, allow_nan=True))
     result = json.loads(file.read_text())
@@ -144,20 +146,38 @@ def _file(study: Study, key: str) -> Path:
     return study.store.result_path("distil", key, ".json")
 
 
-def _work(study: Study, subject: Subject, settings: DistilTable) -> dict[str, Any]:
+def _work(
+    study: Study, subject: Subject, settings: DistilTable, networks: Mapping[str, Observed], *, whole: bool
+) -> dict[str, Any]:
+    """Distil, weigh what came out, and put it into the networks; of parts of networks this is not asked."""
+
     def tell(step: str) -> None:
         study.report(Progress("distil", f"{subject.title}: {step}", 0, 0))
 
-    name = subject.feature.name or subject.feature.id
-    target, effects = make_target(
-        study, name, subject.said, subject.ground, subject.terms, settings, linked=subject.linked
-    )
+    feature, seed = subject.feature, study.manifest.seed
+    name, said = feature.name or feature.id, subject.said
+    target, effects = make_target(study, name, said, subject.ground, subject.terms, settings, linked=subject.linked)
     found = distil(
         target,
         engine=resolve(settings.engine),
         restarts=settings.restarts,
         evaluations=settings.evaluations,
-        seed=study.manifest.seed,
+        seed=seed,
         progress=tell,
     )
-    return plain(found, target, subject.said.lineages, effects)
+    found, support = weigh(found, target, seed=seed, progress=tell)
+    replaced: tuple[Substitution, ...] = ()
+    if whole and found.status != "no_equation":
+        tell("substitution")
+        sample = target.held_out
+        replaced = substitute(
+            feature,
+            networks,
+            sample.inputs,
+            expression=found.chosen.expression,
+            columns=sample.columns,
+            values=sample.values,
+            linked=subject.linked,
+            device=study.device,
+        )
+    return plain(found, support, lineages=said.lineages, effects=effects, substitutions=replaced, linked=subject.linked)
