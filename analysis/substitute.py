@@ -62,7 +62,8 @@ def substitute(
 
     The loss is that against the targets. Without any it is the distance from what networks of other lineages
     predict on average, where zoo.toml names the outputs, else from what the network predicts as it is; both
-    as a share of the variance. Raises BadInput for targets that do not fit.
+    as a share of the variance: an output's own consensus is then near 0 by construction, and only targets tell
+    whether the equation is the better of the two. Raises BadInput for targets that do not fit.
     """
     names = dict.fromkeys(member.network for member in feature.members)
     asked = names if targets is not None else networks

@@ -173,7 +173,8 @@ class _Overridden(nn.Module):
 
 def _changed(result: torch.Tensor, view: View, change: Change) -> torch.Tensor:
     """Move what a step gave as little as possible, so that what `samples` reads of it has the components asked for."""
-    pieces = result.double().reshape(view.split).permute(view.order)
+    exact = result.cpu().double()  # not every device has double precision
+    pieces = exact.reshape(view.split).permute(view.order)
     laid = pieces.reshape(len(pieces), *view.places, view.units)
     for axis, shift in enumerate(view.shifts, start=1):
         laid = laid.roll(-shift, axis)
@@ -206,7 +207,7 @@ def _means(sides: Sequence[int], view: View) -> list[torch.Tensor]:
 
 
 def _replaced(laid: torch.Tensor, means: Sequence[torch.Tensor], change: Change) -> torch.Tensor:
-    weights, values = (torch.from_numpy(part).to(laid.device) for part in (change.weights, change.values))
+    weights, values = torch.from_numpy(change.weights), torch.from_numpy(change.values)
     seen = laid @ weights
     for axis, mean in enumerate(means, start=1):
         seen = _along(seen, mean, axis)
@@ -218,7 +219,7 @@ def _replaced(laid: torch.Tensor, means: Sequence[torch.Tensor], change: Change)
 
 
 def _along(values: torch.Tensor, matrix: torch.Tensor, axis: int) -> torch.Tensor:
-    product: torch.Tensor = torch.tensordot(values, matrix.to(values.device), dims=([axis], [1]))
+    product: torch.Tensor = torch.tensordot(values, matrix, dims=([axis], [1]))
     return product.movedim(-1, axis)
 
 
