@@ -25,6 +25,7 @@ NULLS_SAID = {
 
 if TYPE_CHECKING:
     from .align import Given
+    from .law import Law
     from .matching import Alignment
     from .significance import Judgement
     from .subspace import Directions
@@ -131,7 +132,45 @@ def cluster(
     return group(first, odd=odd, seed=seed, draws=draws)
 
 
+@overload
 def distil(
+    study: Study | str | Path,
+    /,
+    *,
+    only: Sequence[str] = (),
+    output: str | None = None,
+    inner: str | None = None,
+    variables: Sequence[str] = (),
+    engine: str | None = None,
+    budget: str | None = None,
+    linked: bool = False,
+) -> Study: ...
+@overload
+def distil(functions: Any, /, inputs: Any, **settings: Any) -> Law: ...
+def distil(first: Any, /, inputs: Any = None, **settings: Any) -> Any:
+    """Turn features of a zoo into equations; or what plain functions agree on, see `plain.distil` for its settings.
+
+    Of a zoo the outputs and all features above the nulls are distilled, or those named: `only` names features (F3),
+    outputs and single units (NETWORK/LAYER:UNIT), `variables` what equations are written in: variables, or features.
+    With `inner` these are what a module inside the networks is given. `engine`, `budget` (quick, normal,
+    thorough) and `variables` go before what zoo.toml says; `linked` says that targets are known up to a monotone
+    function of each network's own. Takes and raises what `run` does, and NotFound for a feature, output, unit,
+    module or variable that is not there.
+
+    Plain functions, or arrays of what they gave, come with `inputs`: rows, ranges or a sampler.
+    """
+    if not isinstance(first, Study | str | Path):
+        from .plain import distil as distil_functions
+
+        if inputs is None:
+            raise BadInput("functions without inputs", hint="give rows, ranges {name: (low, high)} or a sampler")
+        return distil_functions(first, inputs, **settings)
+    if inputs is not None:
+        raise BadInput("a zoo is asked at its own probe", hint="give functions and inputs, or a zoo alone")
+    return _distil_zoo(first, **settings)
+
+
+def _distil_zoo(
     study: Study | str | Path,
     *,
     only: Sequence[str] = (),
@@ -142,14 +181,6 @@ def distil(
     budget: str | None = None,
     linked: bool = False,
 ) -> Study:
-    """Turn features into equations: those named, or the outputs and all above the nulls.
-
-    `only` names features (F3), outputs and single units (NETWORK/LAYER:UNIT), `variables` what equations are
-    written in: variables, or features. With `inner` these are what a module inside the networks is given. `engine`,
-    `budget` (quick, normal, thorough) and `variables` go before what zoo.toml says; `linked` says that targets are
-    known up to a monotone function of each network's own. Takes and raises what `run` does, and NotFound for a
-    feature, output, unit, module or variable that is not there.
-    """
     from .distil_choice import Asked, with_settings
     from .stage_distil import distil_features
 

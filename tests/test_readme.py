@@ -47,15 +47,25 @@ def test_files_that_the_readme_points_to_are_there() -> None:
 
 
 def test_arrays_are_aligned_as_the_readme_says(tmp_path: Path) -> None:
-    _, code = blocks("python")
+    _, _, code = blocks("python")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == "1.0"
     assert done.stdout.splitlines()[2] == "40 40"
 
 
 @pytest.mark.slow
+def test_functions_are_distilled_as_the_readme_says(tmp_path: Path) -> None:
+    _, code, _ = blocks("python")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("force = m1*m2/r**2\n")
+    assert "double force(double m1, double m2, double r)" in done.stdout
+    assert "peer ratio" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[1.]"
+
+
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
-    code, _ = blocks("python")
+    code, _, _ = blocks("python")
     code = code.replace("laws.py", str(tmp_path / "laws.py"))
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("force = m1*m2/r**2")
