@@ -13,6 +13,7 @@ from .fit import condense
 from .judge import AS_GOOD, PARSIMONY, Candidate, Estimate, Evidence, Judge
 from .ladder import ladder
 from .printing import to_text
+from .reduce import reduce
 from .search import ALPHABETS, Engine, restart
 from .target import Target
 
@@ -57,12 +58,15 @@ def distil(
     judge = Judge(target)
     progress("ladder")
     front = _front(judge.assess(expression) for expression in ladder(target.fit.columns, judge.goal))
-    if engine and target.fit.columns:
+    if target.functions is not None and target.fit.columns:
+        progress("asking the networks")
+        front = _front([*front, *judge.assess_all(reduce(target, seed=seed))])
+        front = _front([*front, *(judge.shorten(candidate) for candidate in _likely(front))])
+    if engine and target.fit.columns and not _settled(front):
         found = restart(engine, target.fit.columns, judge.goal, restarts=restarts, evaluations=evaluations, seed=seed)
         front = _search(judge, front, found, progress=lambda n: progress(f"search {n} of at most {restarts}"))
     progress("choosing")
-    for candidate in sorted(front, key=lambda candidate: candidate.score)[:3]:
-        front = _front([*front, judge.shorten(candidate)])
+    front = _front([*front, *(judge.shorten(candidate) for candidate in _likely(front))])
     chosen = judge.snap(_simplest(front))
     front = _front([*front, chosen])
     if not chosen.passes:
@@ -70,6 +74,16 @@ def distil(
     form, estimates = judge.estimates(chosen.expression)
     status, reason = _verdict(chosen, front, judge)
     return Distillation(status, reason, chosen, form, estimates, front, judge.evidence(chosen.expression))
+
+
+def _likely(front: Sequence[Candidate]) -> list[Candidate]:
+    return sorted(front, key=lambda candidate: candidate.score)[:3]
+
+
+def _settled(front: Sequence[Candidate]) -> bool:
+    """Tell whether an equation is found already that is as good a witness as the peers: no search is needed."""
+    chosen = _simplest(front)
+    return chosen.ratio is not None and chosen.ratio.value <= AS_GOOD and not _outdone(chosen, front)
 
 
 def _search(
@@ -85,7 +99,7 @@ def _search(
         for number, expressions in enumerate(found, 1):
             progress(number)
             before = _simplest(front).score
-            condensed = (condense(expression, columns, judge.goal).expression for expression in expressions)
+            condensed = (condense(one, columns, judge.goal, fitting=judge.fit).expression for one in expressions)
             front = _front([*front, *judge.assess_all(condensed)])
             front = _front([*front, judge.shorten(_simplest(front))])
             chosen = _simplest(front)

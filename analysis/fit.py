@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -83,11 +84,11 @@ def fit(expression: Expression, columns: Columns, values: Float[np.ndarray, " sa
     if not after < error or not np.isfinite(fitted).all():
         return Fit(expression, error)
     for place in chosen:
-        fitted[place] = _settled(float(fitted[place]))
+        fitted[place] = settled(float(fitted[place]))
     return Fit(with_constants(expression, fitted.tolist()), after)
 
 
-def _settled(value: float) -> float:
+def settled(value: float) -> float:
     """Round to DIGITS; an estimate that happens to be simple moves by so little that it stays free."""
     rounded = float(f"{value:.{DIGITS}g}")
     return loose(rounded) if is_simple(rounded) else rounded
@@ -104,7 +105,20 @@ def _rms(residuals: Float[np.ndarray, " samples"]) -> float:
     return float(f"{error:.{DIGITS}g}") if np.isfinite(error) else float("inf")
 
 
-def condense(expression: Expression, columns: Columns, values: Float[np.ndarray, " samples"]) -> Fit:
+@runtime_checkable
+class Fitting(Protocol):
+    """Fit the free constants of an expression to values: `fit`, or one that knows of a link."""
+
+    def __call__(
+        self, expression: Expression, columns: Columns, values: Float[np.ndarray, " samples"], *, steps: int = 30
+    ) -> Fit:
+        """Fit with at most so many evaluations."""
+        ...
+
+
+def condense(
+    expression: Expression, columns: Columns, values: Float[np.ndarray, " samples"], *, fitting: Fitting = fit
+) -> Fit:
     """Drop constants that make no difference, such as the a of a·(b·x + c), and refit.
 
     What an engine writes has more numbers than degrees of freedom; a constant that can be 1 or 0 while
@@ -115,7 +129,7 @@ def condense(expression: Expression, columns: Columns, values: Float[np.ndarray,
     def lossless(shorter: Expression, error: float) -> float:
         return float(np.log(error + floor)) / SAME + complexity(shorter)
 
-    return prune(expression, columns, values, loss=lossless, edits=_neutral_constants)
+    return prune(expression, columns, values, loss=lossless, edits=neutral_constants, fitting=fitting)
 
 
 def prune(
@@ -125,17 +139,18 @@ def prune(
     *,
     loss: Loss,
     edits: Callable[[Expression], Iterator[Expression]] | None = None,
+    fitting: Fitting = fit,
 ) -> Fit:
     """Shorten an expression, one edit at a time, as long as `loss(expression, error)` falls."""
-    current = fit(simplify(expression), columns, values)
+    current = fitting(simplify(expression), columns, values)
     best = loss(current.expression, current.error)
     improved = True
     while improved:
         improved = False
         for shorter in (edits or _shorter)(current.expression):
-            if loss(LEAF, fit(shorter, columns, values).error) >= best:
+            if loss(LEAF, fitting(shorter, columns, values).error) >= best:
                 continue  # not even as a single node
-            trial = fit(simplify(shorter), columns, values)
+            trial = fitting(simplify(shorter), columns, values)
             score = loss(trial.expression, trial.error)
             if score < best and complexity(trial.expression) < complexity(current.expression):
                 current, best, improved = trial, score, True
@@ -143,7 +158,7 @@ def prune(
     return current
 
 
-def _neutral_constants(expression: Expression) -> Iterator[Expression]:
+def neutral_constants(expression: Expression) -> Iterator[Expression]:
     """Set one free constant to 1, 0 or -1; the deepest first, so that an outer scale stays."""
     depths = list(_depths(expression, 0))
     for place in sorted(free(expression), key=lambda place: -depths[place]):
@@ -170,7 +185,7 @@ def _depths(expression: Expression, depth: int) -> Iterator[int]:
 
 
 def _shorter(expression: Expression) -> Iterator[Expression]:
-    yield from _neutral_constants(expression)
+    yield from neutral_constants(expression)
     yield from _shared_scale(expression)
     yield from _hoisted(expression)
 

@@ -21,10 +21,11 @@ from .expression import (
     is_call,
     with_constants,
 )
-from .fit import fit, free, is_simple, loose, predict, prune, simple_near
+from .fit import Fitting, fit, free, is_simple, loose, predict, prune, simple_near
+from .link import fit_link, fit_up_to_link, scored
 from .printing import to_text
 from .simplify import simplify
-from .target import Target
+from .target import Sample, Target
 
 PARSIMONY = 0.05
 """What a node must earn: 5 % of the error on held-out networks.
@@ -96,7 +97,8 @@ class Judge:
     """Assess expressions on one target; holds what all assessments share."""
 
     def __init__(self, target: Target) -> None:
-        self.target = target
+        self.target = target = scored(target) if target.linked else target
+        self.fit: Fitting = fit_up_to_link if target.linked else fit
         self.goal = consensus(target.fit.values)
         self.scale = float(consensus(target.held_out.values).std())
         self.alone = len(target.fit.values) < 2
@@ -106,9 +108,9 @@ class Judge:
 
     def assess(self, expression: Expression) -> Candidate:
         """Fit to the consensus, and without each lineage in turn; compare with the peers."""
-        fitted = fit(expression, self.target.fit.columns, self.goal)
+        fitted = self.fit(expression, self.target.fit.columns, self.goal)
         length, held_out = complexity(fitted.expression), self.target.held_out
-        predicted = predict(fitted.expression, held_out.columns, held_out.values.shape[1])
+        predicted = self._predict(fitted.expression, self.goal, held_out)
         error = float(np.sqrt(np.mean(np.square(predicted - consensus(held_out.values)))))
         ratio = None if self.alone or not np.isfinite(error) else self._ratio(fitted.expression)
         loss = ratio.value if ratio else error / (self.scale or 1.0) + 1e-3
@@ -123,7 +125,7 @@ class Judge:
         """Assess those that a quick look at the consensus leaves in the running."""
         quick = [
             (complexity(f.expression), f.error, to_text(f.expression), f.expression)
-            for f in (fit(e, self.target.fit.columns, self.goal) for e in expressions)
+            for f in (self.fit(e, self.target.fit.columns, self.goal) for e in expressions)
         ]
         kept, best = [], np.inf
         for _, error, _, expression in sorted(quick, key=lambda row: row[:3]):
@@ -135,14 +137,22 @@ class Judge:
     def _ratio(self, expression: Expression) -> PeerRatio:
         fitting, held_out = self.target.fit, self.target.held_out
         predictions = [
-            predict(
-                fit(expression, fitting.columns, without, steps=8).expression,
-                held_out.columns,
-                held_out.values.shape[1],
-            )
+            self._predict(self.fit(expression, fitting.columns, without, steps=8).expression, without, held_out)
             for without in peers(fitting.values)
         ]
         return peer_ratio(np.stack(predictions), held_out.values, self.regions)
+
+    def _predict(
+        self, expression: Expression, fitted_to: Float[np.ndarray, " samples"], sample: Sample
+    ) -> Float[np.ndarray, " samples"]:
+        """Evaluate a fitted expression, through the link if there is one."""
+        inner = predict(expression, sample.columns, sample.values.shape[1])
+        if not self.target.linked:
+            return inner
+        known = predict(expression, self.target.fit.columns, len(fitted_to))
+        if not np.isfinite(known).all():
+            return np.full_like(inner, np.nan)
+        return fit_link(known, fitted_to)(inner)
 
     def shorten(self, candidate: Candidate) -> Candidate:
         """Drop parts of a candidate that do not earn their length above the networks' own noise."""
@@ -150,7 +160,7 @@ class Judge:
         def loss(expression: Expression, error: float) -> float:
             return float(np.log(np.hypot(error, self.noise)) + PARSIMONY * complexity(expression))
 
-        shorter = prune(candidate.expression, self.target.fit.columns, self.goal, loss=loss)
+        shorter = prune(candidate.expression, self.target.fit.columns, self.goal, loss=loss, fitting=self.fit)
         return self.assess(shorter.expression)
 
     def snap(self, chosen: Candidate) -> Candidate:
@@ -195,7 +205,7 @@ class Judge:
 
         Returns the skeleton, whose variables c1, c2 … stand for the numbers.
         """
-        whole = law if _has_scale(law) else Constant(1.0) * law
+        whole = law if _has_scale(law) or self.target.linked else Constant(1.0) * law
         numbers = [
             replace(
                 self._estimate(_set(whole, place, loose(value) if is_simple(value) else value), place),
@@ -210,22 +220,26 @@ class Judge:
 
     def _estimate(self, expression: Expression, place: int) -> Estimate:
         """Fit all lineages together and each by itself: the spread is what single networks say."""
-        whole = constants(fit(expression, self.target.fit.columns, self.goal).expression)[place]
-        each = [
-            constants(fit(expression, self.target.fit.columns, values, steps=15).expression)[place]
-            for values in self.target.fit.values
-        ]
+        whole = self._number(expression, place, self.goal, steps=30)
+        each = [self._number(expression, place, values, steps=15) for values in self.target.fit.values]
         spread = float(np.std(each, ddof=1)) if len(each) > 1 else float("nan")
         reach = _student(len(each)) * spread * float(np.sqrt(1 + 1 / len(each)))
         return Estimate("", whole, spread, whole - reach, whole + reach, None)
 
+    def _number(
+        self, expression: Expression, place: int, values: Float[np.ndarray, " samples"], *, steps: int
+    ) -> float:
+        """Fit one number together with all others; NaN where it dropped out."""
+        fitted = constants(self.fit(expression, self.target.fit.columns, values, steps=steps).expression)
+        return fitted[place] if len(fitted) == len(constants(expression)) else float("nan")
+
     def evidence(self, expression: Expression) -> Evidence:
         """Gather fidelity, agreement and extrapolation of an equation."""
         held_out, outside = self.target.held_out, self.target.outside
-        predicted = predict(expression, held_out.columns, held_out.values.shape[1])
+        predicted = self._predict(expression, self.goal, held_out)
         extrapolation = peer_extrapolation = float("nan")
         if outside is not None:
-            there = predict(expression, outside.columns, outside.values.shape[1])
+            there = self._predict(expression, self.goal, outside)
             extrapolation = _r2(there, consensus(outside.values))
             if not self.alone:
                 peer_extrapolation = _mean_r2(peers(outside.values), outside.values)

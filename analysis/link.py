@@ -1,0 +1,205 @@
+"""Equations up to a link: what lineages know up to a monotone function of their own, and formulas fitted so.
+
+A classifier's logit or a latent is L(T(x)) with a monotone L that nobody asked for. Ranks do not know L: every
+lineage's values become normal scores, on which all agree that agree on T; and a formula of T is fitted through a
+smooth function of one variable, which is fitted anew for each choice of its constants (variable projection).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+from scipy.interpolate import make_lsq_spline
+from scipy.stats import norm
+
+from .compiled import compile_expression
+from .expression import Apply, Constant, Expression, constants, is_call, with_constants
+from .fit import Fit, free, settled
+from .least_squares import levenberg_marquardt
+from .problem import orientation
+from .simplify import simplify
+from .target import Sample, Target
+
+Columns = Mapping[str, Float[np.ndarray, " samples"]]
+Column = Float[np.ndarray, " samples"]
+
+KNOTS = 6
+STEP = 1e-5
+"""Relative step of a difference in a constant."""
+
+
+def scored(target: Target) -> Target:
+    """Give a linked target whose lineages are turned the same way and on one scale: normal scores of their values.
+
+    Scores follow each lineage's ranks on the sample to fit on, at other points between them. Values are 0 on average
+    with a standard deviation of 1.
+    """
+    reference = np.sort(target.fit.values, axis=1)
+    signs = orientation(_standardised(_ranked(target.fit.values, reference)))
+
+    def on_scale(sample: Sample) -> Sample:
+        return replace(sample, values=signs[:, None] * _ranked(sample.values, reference))
+
+    outside = None if target.outside is None else on_scale(target.outside)
+    return replace(target, fit=on_scale(target.fit), held_out=on_scale(target.held_out), outside=outside)
+
+
+def _ranked(
+    values: Float[np.ndarray, "lineages samples"], reference: Float[np.ndarray, "lineages known"]
+) -> Float[np.ndarray, "lineages samples"]:
+    count = reference.shape[1]
+    scores = norm.ppf((np.arange(count) + 0.5) / count)
+    return np.stack([np.interp(own, known, scores) for own, known in zip(values, reference, strict=True)])
+
+
+def _standardised(values: Float[np.ndarray, "lineages samples"]) -> Float[np.ndarray, "lineages samples"]:
+    centred = values - values.mean(axis=1, keepdims=True)
+    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-300))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Link:
+    """A monotone function, by its values at knots; level outside them."""
+
+    knots: Float[np.ndarray, " knots"]
+    values: Float[np.ndarray, " knots"]
+
+    def __call__(self, inner: Column) -> Column:
+        """Apply the link."""
+        return np.asarray(np.interp(inner, self.knots, self.values))
+
+
+def fit_link(inner: Column, values: Column) -> Link:
+    """Fit a monotone function, rising or falling, to values over what a formula gives.
+
+    Isotonic regression of means over runs of neighbours, so that single points do not make steps.
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    order = np.argsort(inner, kind="stable")
+    runs = np.array_split(order, max(4, min(64, len(order) // 8)))
+    x = np.array([inner[run].mean() for run in runs])
+    y = np.array([values[run].mean() for run in runs])
+    smooth = IsotonicRegression(increasing="auto").fit_transform(x, y) if np.ptp(x) > 0 else y
+    return Link(x, smooth)
+
+
+def fit_up_to_link(expression: Expression, columns: Columns, values: Column, *, steps: int = 30) -> Fit:
+    """Fit the free constants of a formula T so that a smooth function of T gives the values.
+
+    Returns T in its canonical form (see `canonical`) and the error through a monotone link; infinite where T has no
+    finite value somewhere.
+    """
+    expression = canonical(expression)
+    places, start = list(free(expression)), np.array(constants(expression))
+    compiled = compile_expression(expression, tuple(columns))
+    inputs = np.column_stack(list(columns.values())) if columns else np.zeros((len(values), 0))
+    before = _error(compiled(start, inputs), values)
+    if not places or not np.isfinite(before):
+        return Fit(expression, before)
+    scale = np.maximum(np.abs(start[places]), 1e-3)
+
+    def inner(theta: Float[np.ndarray, " free"]) -> Column:
+        full = start.copy()
+        full[places] = theta * scale
+        return compiled(full, inputs)
+
+    def residuals(theta: Float[np.ndarray, " free"]) -> Column:
+        return np.asarray(_smooth(inner(theta), values) - values)
+
+    def jacobian(theta: Float[np.ndarray, " free"]) -> Float[np.ndarray, "samples free"]:
+        here = residuals(theta)
+        moved = [residuals(theta + STEP * axis) for axis in np.eye(len(theta))]
+        slopes = (np.stack(moved, axis=-1) - here[:, None]) / STEP
+        return np.where(np.isfinite(slopes), slopes, 0.0)
+
+    fitted = start.copy()
+    fitted[places] = scale * levenberg_marquardt(residuals, jacobian, start[places] / scale, steps=steps)
+    after = _error(compiled(fitted, inputs), values)
+    if not after < before or not np.isfinite(fitted).all():
+        return Fit(expression, before)
+    for place in places:
+        fitted[place] = settled(float(fitted[place]))
+    return Fit(canonical(with_constants(expression, fitted.tolist())), after)
+
+
+def _smooth(inner: Column, values: Column) -> Column:
+    """Predict the values by a cubic spline in the formula's own ranks and size."""
+    if not np.isfinite(inner).all() or np.ptp(inner) == 0:
+        return np.full_like(values, np.inf)
+    order = np.argsort(inner, kind="stable")
+    x = (inner[order] - inner[order[0]]) / np.ptp(inner)
+    x = np.maximum.accumulate(x + 1e-12 * np.arange(len(x)))
+    inside = np.quantile(x, np.linspace(0, 1, KNOTS + 2)[1:-1])
+    knots = np.concatenate([[x[0]] * 4, np.unique(inside), [x[-1]] * 4])
+    try:
+        spline = make_lsq_spline(x, values[order], knots, k=3)
+    except (ValueError, np.linalg.LinAlgError):  # ties leave a knot without points
+        return np.full_like(values, np.inf)
+    smooth = np.empty_like(values)
+    smooth[order] = spline(x)
+    return smooth
+
+
+def _error(inner: Column, values: Column) -> float:
+    if not np.isfinite(inner).all():
+        return float("inf")
+    return float(f"{np.sqrt(np.mean(np.square(fit_link(inner, values)(inner) - values))):.9g}")
+
+
+MONOTONE = ("exp", "log", "sqrt", "tanh", "atan", "sinh", "asin", "neg")
+
+
+def canonical(expression: Expression) -> Expression:
+    """Write a formula without what a link makes up for: outer monotone functions, offset, factor and sign.
+
+    The first term of a sum has the factor 1.
+    """
+    while True:
+        shorter = simplify(_inside(expression))
+        if shorter == expression:
+            return expression
+        expression = shorter
+
+
+def _inside(expression: Expression) -> Expression:
+    if not isinstance(expression, Apply):
+        return expression
+    left, right = expression.arguments[0], expression.arguments[-1]
+    if expression.function in MONOTONE:
+        return left
+    if expression.function in ("add", "sub", "mul", "div") and isinstance(right, Constant):
+        return left
+    if expression.function in ("add", "sub", "mul") and isinstance(left, Constant):
+        return right
+    if is_call(expression, "div") and isinstance(left, Constant):
+        return right
+    if is_call(expression, "pow") and isinstance(right, Constant) and right.value % 2:
+        return left
+    if expression.function in ("add", "sub"):
+        factor = _factor(expression)
+        return expression if factor in (0.0, 1.0) else _scaled(expression, 1.0 / factor)
+    return expression
+
+
+def _factor(expression: Expression) -> float:
+    """Give the number before the first term of a sum."""
+    while is_call(expression, "add") or is_call(expression, "sub"):
+        expression = expression.arguments[0]
+    if is_call(expression, "neg"):
+        return -_factor(expression.arguments[0])
+    if is_call(expression, "div"):
+        below = expression.arguments[1]
+        return _factor(expression.arguments[0]) / (below.value if isinstance(below, Constant) and below.value else 1.0)
+    while is_call(expression, "mul"):
+        expression = expression.arguments[0]
+    return float(expression.value) if isinstance(expression, Constant) else 1.0
+
+
+def _scaled(expression: Expression, factor: float) -> Expression:
+    if is_call(expression, "add") or is_call(expression, "sub"):
+        return Apply(expression.function, tuple(_scaled(part, factor) for part in expression.arguments))
+    return Constant(factor) * expression

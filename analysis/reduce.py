@@ -1,0 +1,245 @@
+"""Reduce a function that may be asked: drop, merge and split variables until each part is a curve of one.
+
+What only networks give is used: values and slopes at any point. Every step is a test against what the lineages
+disagree by; where several hold, each is followed, and the values of the whole decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from jaxtyping import Float
+
+from .combine import Merge, merges
+from .curves import curves
+from .derivative import derivative
+from .expression import Apply, Constant, Expression, complexity, evaluate, substitute
+from .fit import fit, loose, prune
+from .judge import PARSIMONY
+from .ladder import ladder
+from .outer import OUTER, transformed
+from .printing import to_text
+from .problem import Field, Problem, merged, survey, whole, without
+from .simplify import simplify
+from .split import Split, factor_of, parts, splits
+from .target import Target
+from .up_to_link import sums_up_to_link
+
+SAMPLES = 400
+GOOD = 2.0
+"""Error, in units of what the consensus is known with, up to which a formula is taken for the whole truth."""
+SHARED = 0.5
+"""Networks share mistakes: the consensus is never taken to be known better than this part of their disagreement."""
+ROUNDING = 1e-4
+"""Nor better than this, in standard deviations of its own."""
+KEPT = 4
+ENOUGH = 8
+"""So many good formulas of one problem are enough."""
+CHEAP = 0.45
+"""Merges up to this cost are common enough in laws to be taken before others are tried."""
+DEPTH = 6
+PROBLEMS = 60
+"""So many problems are looked at for one target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """A formula of a problem, its error in units of what the consensus is known with, and both as a score."""
+
+    expression: Expression
+    error: float
+    score: float
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing but the networks' own mistakes is left."""
+        return self.error <= GOOD
+
+
+def reduce(target: Target, *, seed: int) -> list[Expression]:
+    """Propose formulas of a target whose functions may be asked, the best first; none where they may not."""
+    if target.functions is None:
+        return []
+    problem = whole(target.functions, samples=SAMPLES, seed=seed + 11, linked=target.linked)
+    reducer = Reducer(free=target.functions.free, linked=target.linked)
+    return [solution.expression for solution in reducer.solve(problem, depth=DEPTH)]
+
+
+class Reducer:
+    """Solve problems by solving smaller ones, PROBLEMS of them at most.
+
+    Where inputs are not free, and where values are known up to a link only, nothing is split.
+    """
+
+    def __init__(self, *, free: bool = True, linked: bool = False) -> None:
+        self.free = free and not linked
+        self.linked = linked
+        self.left = PROBLEMS
+
+    def solve(self, problem: Problem, *, depth: int, outer: bool = True) -> list[Solution]:
+        """Try what is simple first, and stop at the first formulas that leave nothing but noise."""
+        self.left -= 1
+        field = survey(problem)
+        if self.left < 0 or not np.isfinite(field.values).all():
+            return []
+        needless = _irrelevant(field)
+        if needless:
+            field = survey(without(problem, needless))
+        found: list[Solution] = []
+        for proposals in self._strategies(field, depth, outer):
+            judged = judged_by_direction if self.linked else judged_by_value
+            found = _best([*found, *judged(field, proposals)])
+            if found and found[0].good:
+                break
+        return found
+
+    def _strategies(self, field: Field, depth: int, outer: bool) -> Iterator[Iterator[Expression]]:
+        compounds = field.problem.compounds
+        if not compounds:
+            yield iter([Constant(loose(float(field.values.mean())))])
+        elif len(compounds) == 1:
+            yield iter([compounds[0].expression]) if self.linked else _of_one(field)
+        elif depth > 0:
+            likely = merges(field)
+            cheap = [merge for merge in likely if merge.certain and merge.cost <= CHEAP][:1]
+            yield self._merged(field, cheap, depth, outer)
+            yield iter(sums_up_to_link(field)) if self.linked else _by_ladder(field)
+            if self.free:
+                yield self._split(field, depth, outer)
+            yield self._merged(field, [merge for merge in likely if merge not in cheap][:3], depth, outer)
+            if outer and self.free:
+                yield self._through_outer(field, depth)
+
+    def _merged(self, field: Field, chosen: Sequence[Merge], depth: int, outer: bool) -> Iterator[Expression]:
+        for merge in chosen:
+            smaller = merged(field.problem, merge.left, merge.right, merge.expression)
+            yield from (solution.expression for solution in self.solve(smaller, depth=depth, outer=outer))
+
+    def _split(self, field: Field, depth: int, outer: bool) -> Iterator[Expression]:
+        for found in splits(field.problem)[:2]:
+            yield from self._put_together(field, found, depth, outer)
+
+    def _put_together(self, field: Field, found: Split, depth: int, outer: bool) -> Iterator[Expression]:
+        """Solve what a split leaves, for each of the likely curves of the variable split off."""
+        compound = field.problem.compounds[found.place].expression
+        shapes = [curve.expression for curve in curves(found.values, found.curve, noise=found.noise, most=5)]
+        if found.pure:
+            factors = self.solve(factor_of(field.problem, found), depth=depth - 1, outer=outer)[:2]
+            for shape, factor in product(shapes, factors):
+                yield simplify(factor.expression * substitute(shape, {"x": compound}))
+            return
+        for shape in map(bare, shapes[:2]):
+            offset, slope = parts(field.problem, found, evaluate(shape, {"x": found.values}))
+            factors = self.solve(slope, depth=depth - 1, outer=outer)[:2]
+            offsets = self.solve(offset, depth=depth - 1, outer=outer)[:2] if factors else []
+            for a, b in product(offsets, factors):
+                yield simplify(a.expression + b.expression * substitute(shape, {"x": compound}))
+
+    def _through_outer(self, field: Field, depth: int) -> Iterator[Expression]:
+        """Undo an outer function where what is left then splits."""
+        for outer in OUTER:
+            inner = transformed(field.problem, outer)
+            if inner is not None and splits(inner):
+                yield from (outer.undo(one.expression) for one in self.solve(inner, depth=depth - 1, outer=False))
+
+
+def _irrelevant(field: Field) -> set[int]:
+    """Find compounds whose slopes are no more than what the lineages disagree by."""
+    spread = field.columns.std(axis=0)
+    mean = field.partials.mean(axis=0) * spread
+    effect = np.sqrt(np.square(mean).mean(axis=0))
+    many = len(field.partials)
+    error = field.partials.std(axis=0, ddof=1) * spread / many**0.5 if many > 1 else np.zeros_like(mean)
+    noise = np.sqrt(np.square(error).mean(axis=0))
+    floor = 2e-3 * np.sqrt(np.square(effect).sum())
+    return {int(place) for place in np.flatnonzero(effect <= 1.5 * noise + floor)}
+
+
+def _of_one(field: Field) -> Iterator[Expression]:
+    (compound,) = field.problem.compounds
+    x, y = field.columns[:, 0], field.values.mean(axis=0)
+    for curve in curves(x, y, noise=_noise(field)):
+        yield substitute(curve.expression, {"x": compound.expression})
+
+
+def _by_ladder(field: Field) -> Iterator[Expression]:
+    """Write sums of products of compounds."""
+    names = {f"z{place}": compound.expression for place, compound in enumerate(field.problem.compounds)}
+    columns = dict(zip(names, field.columns.T, strict=True))
+    for expression in ladder(columns, field.values.mean(axis=0)):
+        yield substitute(expression, names)
+
+
+def bare(expression: Expression) -> Expression:
+    """Strip an outer offset and factor."""
+    while isinstance(expression, Apply) and expression.function in ("add", "sub", "mul", "div"):
+        left, right = expression.arguments
+        if isinstance(right, Constant):
+            expression = left
+        elif isinstance(left, Constant) and expression.function != "div":
+            expression = right
+        else:
+            break
+    return expression
+
+
+def _noise(field: Field) -> float:
+    """Say how exactly the consensus is known: its standard error, but not below what networks share."""
+    values = field.values
+    scale = float(values.mean(axis=0).std())
+    if len(values) < 2:
+        return 10 * ROUNDING * scale
+    disagreement = float(np.sqrt(values.var(axis=0, ddof=1).mean()))
+    return float(np.hypot(max(len(values) ** -0.5, SHARED) * disagreement, ROUNDING * scale)) or 1e-300
+
+
+def judged_by_value(field: Field, proposals: Iterator[Expression]) -> list[Solution]:
+    """Fit proposals to the consensus at the rows, until the first few good ones; shorten the best."""
+    columns, goal, noise = field.problem.columns(field.problem.rows), field.values.mean(axis=0), _noise(field)
+
+    def loss(expression: Expression, error: float) -> float:
+        return float(np.log(np.hypot(error / noise, 1.0))) + PARSIMONY * complexity(expression)
+
+    found: dict[str, Solution] = {}
+    for expression in proposals:
+        fitted = fit(simplify(expression), columns, goal)
+        if np.isfinite(fitted.error):
+            one = Solution(fitted.expression, fitted.error / noise, loss(fitted.expression, fitted.error))
+            found[to_text(fitted.expression, digits=5)] = one
+        if sum(one.good for one in found.values()) >= ENOUGH:
+            break
+    shorter = [prune(one.expression, columns, goal, loss=loss) for one in _best(list(found.values()))]
+    return [Solution(one.expression, one.error / noise, loss(one.expression, one.error)) for one in shorter]
+
+
+def judged_by_direction(field: Field, proposals: Iterator[Expression]) -> list[Solution]:
+    """Hold the gradients of proposals against the direction of the lineages' slopes: links do not matter there."""
+    slopes = field.problem.slopes(field.problem.rows) * field.problem.rows.std(axis=0)
+    mean = slopes.mean(axis=0)
+    size = np.maximum(np.linalg.norm(mean, axis=1), 1e-300)
+    apart = np.square(slopes - mean).sum(axis=(0, 2)) / max(len(slopes) - 1, 1) / len(slopes)
+    noise = float(np.hypot(np.sqrt(np.median(apart / size**2)), 1e-3))
+    found = []
+    for expression in proposals:
+        error = _angle(field.problem, expression, mean / size[:, None]) / noise
+        if np.isfinite(error):
+            score = float(np.log(np.hypot(error, 1.0))) + PARSIMONY * complexity(expression)
+            found.append(Solution(expression, error, score))
+    return found
+
+
+def _angle(problem: Problem, expression: Expression, direction: Float[np.ndarray, "samples inputs"]) -> float:
+    """Give the typical sine between an expression's gradient and a direction, at the rows."""
+    columns = problem.columns(problem.rows)
+    partials = [evaluate(derivative(expression, name), columns) for name in problem.names]
+    gradient = np.stack(partials, axis=-1) * problem.rows.std(axis=0)
+    with np.errstate(all="ignore"):
+        cosine = (gradient * direction).sum(axis=1) / np.linalg.norm(gradient, axis=1)
+    return float(np.sqrt(np.median(1 - np.square(cosine)))) if np.isfinite(cosine).all() else np.inf
+
+
+def _best(solutions: Sequence[Solution]) -> list[Solution]:
+    return sorted(solutions, key=lambda one: (one.score, to_text(one.expression)))[:KEPT]
