@@ -13,6 +13,9 @@ from scipy.stats import f as fisher
 
 from .expression import Expression
 from .fit import fit, predict
+from .mistakes import learn_mistakes
+from .nested import MARGIN
+from .pooled import thin
 from .target import Rows, Sample, Target
 
 LEVEL = 0.05
@@ -38,10 +41,10 @@ def dissenters(target: Target, expression: Expression, *, level: float = LEVEL) 
     """Find the lineages whose errors are larger than those of the others explain.
 
     Errors are those to the law, less what the typical lineage adds to it: where all err alike, nobody dissents. Each
-    lineage's mean squared error is held against the middle of the others' by an F-test; it has as
-    many degrees of freedom as the others' own spread leaves room for. Empty with fewer than FEWEST lineages.
+    lineage's mean squared error is held against MARGIN times the middle of the others' by an F-test; it has as many
+    degrees of freedom as smooth mistakes and the others' own spread leave it. Empty with fewer than FEWEST lineages.
     """
-    sample, lineages = target.fit, len(target.fit.values)
+    sample, lineages = thin(target.fit), len(target.fit.values)
     if lineages < FEWEST:
         return ()
     law = fit(expression, sample.columns, np.median(sample.values, axis=0)).expression
@@ -49,12 +52,13 @@ def dissenters(target: Target, expression: Expression, *, level: float = LEVEL) 
     errors = np.square(residuals - np.median(residuals, axis=0)).mean(axis=1)
     if not np.isfinite(errors).all() or np.median(errors) == 0:
         return ()
-    tests = [_test(errors[row], np.delete(errors, row)) for row in range(lineages)]
+    worth = learn_mistakes(residuals, sample.inputs, np.zeros((sample.values.shape[1], 0))).effective
+    tests = [_test(errors[row], np.delete(errors, row), worth) for row in range(lineages)]
     found = zip(range(lineages), tests, _holm(np.array([p for _, p in tests])), strict=True)
     return tuple(Dissent(row, float(np.sqrt(F)), float(p)) for row, (F, _), p in found if p <= level)
 
 
-def _test(error: float, others: Float[np.ndarray, " others"]) -> tuple[float, float]:
+def _test(error: float, others: Float[np.ndarray, " others"], worth: float) -> tuple[float, float]:
     """Hold one mean squared error against the middle of the others; give their ratio F and its p.
 
     If mean squares spread as a χ² of n degrees of freedom over n does, the variance of their logarithms is
@@ -63,8 +67,9 @@ def _test(error: float, others: Float[np.ndarray, " others"]) -> tuple[float, fl
     middle = float(np.median(others))
     scatter = float(1.4826 * np.median(np.abs(np.log(others / middle))))
     freedom = _freedom(scatter**2 * (1 + 2 / len(others)))
+    freedom = min(freedom, worth)
     F = float(error) / middle
-    return F, float(fisher.sf(F, freedom, freedom * len(others) * 2 / np.pi))
+    return F, float(fisher.sf(F / MARGIN, freedom, freedom * len(others) * 2 / np.pi))
 
 
 def _freedom(variance: float) -> float:
