@@ -23,13 +23,17 @@ class Range(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A constant, its interval over the lineages, and whether it was set to a simple value."""
+    """A constant, its interval over the lineages, and whether it was set to a simple value.
+
+    `each` holds the value of every lineage, where they do not share one.
+    """
 
     value: float
     low: float
     high: float
     snapped: bool
     name: str = ""
+    each: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,10 @@ class EquationRecord:
     """What was distilled, the formula if there is one, and the evidence for it.
 
     `status` is equation, ambiguous or no_equation. `constants` follow those of the expression;
-    `universality` is the share of lineages, in [0, 1]. Evidence that was not measured is NaN.
+    `universality` is the share of lineages, in [0, 1], `stability` that of resamples that give the same form,
+    `gradient_agreement` the mean cosine with the networks' gradients. `loss_before`, `loss_with` and `loss_mean` are
+    what networks lose as they are, with the equation and with their consensus in the place of the units. With
+    `linked` it holds up to a monotone function of each network's own. Evidence that was not measured is NaN.
     """
 
     id: str
@@ -57,6 +64,13 @@ class EquationRecord:
     networks: int = 0
     lineages: int = 0
     universality: float = math.nan
+    linked: bool = False
+    terms: str = ""
+    stability: float = math.nan
+    gradient_agreement: float = math.nan
+    loss_before: float = math.nan
+    loss_with: float = math.nan
+    loss_mean: float = math.nan
     constants: tuple[Interval, ...] = ()
     note: str = ""
 
@@ -78,12 +92,13 @@ def formula(record: EquationRecord, *, digits: int | None = None) -> str:
 
 
 def formula_latex(record: EquationRecord) -> str:
-    """Write the equation with its left-hand side as LaTeX, empty where there is none."""
+    """Write the equation with its left-hand side as LaTeX, L for a link; empty where there is none."""
     if record.expression is None:
         return ""
     named = IDENTIFIER.fullmatch(record.target_name)
     left = latex_name(record.target_name) if named else "y"
-    return f"{left} = {to_latex(record.expression, digits=DIGITS)}"
+    right = to_latex(record.expression, digits=DIGITS)
+    return f"{left} = {f'L({right})' if record.linked else right}"
 
 
 def facts(record: EquationRecord) -> dict[str, Any]:
@@ -106,13 +121,26 @@ def facts(record: EquationRecord) -> dict[str, Any]:
         "networks": record.networks,
         "lineages": record.lineages,
         "universality": finite(record.universality),
+        "linked": record.linked,
+        "terms": plain(record.terms),
+        "stability": finite(record.stability),
+        "gradient_agreement": finite(record.gradient_agreement),
+        "loss_before": finite(record.loss_before),
+        "loss_with": finite(record.loss_with),
+        "loss_mean": finite(record.loss_mean),
         "variables": [
             {"name": plain(name), "unit": plain(unit), "low": finite(low), "high": finite(high)}
             for name, unit, low, high in record.variables
         ],
         "constants": [
-            {"value": finite(value), "low": finite(low), "high": finite(high), "snapped": snapped}
-            for value, low, high, snapped, _ in record.constants
+            {
+                "value": finite(constant.value),
+                "low": finite(constant.low),
+                "high": finite(constant.high),
+                "snapped": constant.snapped,
+                "each": [finite(value) for value in constant.each],
+            }
+            for constant in record.constants
         ],
         "note": plain(record.note),
     }
@@ -121,12 +149,18 @@ def facts(record: EquationRecord) -> dict[str, Any]:
 def evidence(record: EquationRecord) -> tuple[str, ...]:
     """Say the evidence in words, one sentence each; what was not measured is left out."""
     error = "" if finite(record.peer_ratio_error) is None else f" ± {record.peer_ratio_error:.2g}"
+    losses = f"{record.loss_before:.4g}, {record.loss_with:.4g}, {record.loss_mean:.4g}"
     sentences = (
         (record.fidelity, f"fidelity (R² on the consensus) {record.fidelity:.6g}"),
         (record.peer_ratio, f"peer ratio {record.peer_ratio:.3g}{error}"),
         (record.peer_agreement, f"peer agreement {record.peer_agreement:.6g}"),
         (record.extrapolation, f"extrapolation {record.extrapolation:.6g}"),
         (record.universality, f"universality {record.universality:.0%}"),
+        (record.stability, f"stability {record.stability:.0%}"),
+        (record.gradient_agreement, f"gradient agreement (mean cosine) {record.gradient_agreement:.4f}"),
+        (record.loss_with, f"loss of the networks as they are, with the equation, with their consensus: {losses}"),
+        (1.0 if record.linked else math.nan, "up to a monotone function of each network's own"),
+        (1.0 if record.terms else math.nan, f"in terms of {plain(record.terms)}"),
         (float(record.networks or math.nan), f"{record.networks} networks of {record.lineages} lineages"),
     )
     return tuple(words for value, words in sentences if finite(value) is not None)
@@ -143,4 +177,6 @@ def constant_in_words(constant: Interval) -> str:
     """Say a constant with its interval."""
     interval = f" ({constant.low:.6g} to {constant.high:.6g})" if finite(constant.low) is not None else ""
     name = f"{plain(constant.name)} = " if constant.name else ""
-    return f"{name}{constant.value:.6g}{interval}{', stands as a simple number' if constant.snapped else ''}"
+    simple = ", stands as a simple number" if constant.snapped else ""
+    own = f", every lineage has its own, {min(constant.each):.6g} to {max(constant.each):.6g}" if constant.each else ""
+    return f"{name}{constant.value:.6g}{interval}{simple}{own}"

@@ -79,7 +79,15 @@ def _cell(value: object) -> object:
 
 
 VARIABLE = pa.struct([("name", pa.string()), ("unit", pa.string()), ("low", pa.float64()), ("high", pa.float64())])
-CONSTANT = pa.struct([("value", pa.float64()), ("low", pa.float64()), ("high", pa.float64()), ("snapped", pa.bool_())])
+CONSTANT = pa.struct(
+    [
+        ("value", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("snapped", pa.bool_()),
+        ("each", pa.list_(pa.float64())),
+    ]
+)
 SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("id", "feature", "title", "status", "target", "unit")),
@@ -91,6 +99,10 @@ SCHEMA = pa.schema(
         ("networks", pa.int64()),
         ("lineages", pa.int64()),
         ("universality", pa.float64()),
+        ("linked", pa.bool_()),
+        ("terms", pa.string()),
+        *((name, pa.float64()) for name in ("stability", "gradient_agreement")),
+        *((name, pa.float64()) for name in ("loss_before", "loss_with", "loss_mean")),
         ("variables", pa.list_(VARIABLE)),
         ("constants", pa.list_(CONSTANT)),
         ("note", pa.string()),

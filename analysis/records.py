@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,23 +71,23 @@ def export_equations(study: Study, path: str | Path, *, format: str | None = Non
 
 def _record(catalogue: Catalogue, identifier: str) -> EquationRecord:
     (row,) = catalogue.select("equations", equation=identifier)
-    (feature,) = catalogue.select("features", feature=row["feature"])
+    feature = next(iter(catalogue.select("features", feature=row["feature"])), None)
     expression = parse(row["expression"]) if row["status"] != "no_equation" else None
     known = {v["variable"]: v for v in catalogue.select("variables")}
     constants = sorted(catalogue.select("constants", equation=identifier), key=lambda c: c["position"])
-    title = f"output {row['target']}" if feature["role"] == "output" else f"feature {row['feature']}"
+    own: dict[int, list[float]] = {}
+    for value in catalogue.select("own_constants", equation=identifier):
+        own.setdefault(value["position"], []).append(value["value"])
+    replaced = catalogue.select("substitutions", equation=identifier)
     return EquationRecord(
         id=identifier,
         feature=row["feature"],
-        title=title,
+        title=_title(row, feature),
         status=row["status"],
         target_name=row["target"],
         expression=expression,
         target_unit=row["unit"] or "",
-        variables=tuple(
-            Range(name, known[name]["unit"] or "", _number(known[name]["low"]), _number(known[name]["high"]))
-            for name in (variables(expression) if expression else ())
-        ),
+        variables=tuple(_range(name, known.get(name)) for name in (variables(expression) if expression else ())),
         complexity=row["complexity"] if expression else 0,
         fidelity=_number(row["fidelity"]),
         peer_ratio=_number(row["peer_ratio"]),
@@ -97,19 +97,45 @@ def _record(catalogue: Catalogue, identifier: str) -> EquationRecord:
         networks=row["networks"],
         lineages=row["lineages"],
         universality=_number(row["universality"]),
-        constants=tuple(
-            Interval(c["value"], _number(c["low"]), _number(c["high"]), c["exact"] is not None, c["name"])
-            for c in constants
-        )
-        if expression
-        else (),
+        linked=bool(row["linked"]),
+        terms=row["terms"] or "",
+        stability=_number(row["stability"]),
+        gradient_agreement=_number(row["gradient_agreement"]),
+        loss_before=_mean(replaced, "loss_before"),
+        loss_with=_mean(replaced, "loss_with"),
+        loss_mean=_mean(replaced, "loss_mean"),
+        constants=tuple(_interval(c, own.get(c["position"], [])) for c in constants) if expression else (),
         note=_note(row),
     )
 
 
+def _title(row: Mapping[str, Any], feature: Mapping[str, Any] | None) -> str:
+    if feature is None:
+        return f"unit {row['feature']}"
+    return f"output {row['target']}" if feature["role"] == "output" else f"feature {row['feature']}"
+
+
+def _range(name: str, row: Mapping[str, Any] | None) -> Range:
+    """Say what is known of a variable; of a module's inputs and other features, nothing."""
+    if row is None:
+        return Range(name, "", math.nan, math.nan)
+    return Range(name, row["unit"] or "", _number(row["low"]), _number(row["high"]))
+
+
+def _interval(row: Mapping[str, Any], own: Sequence[float]) -> Interval:
+    low, high = _number(row["low"]), _number(row["high"])
+    return Interval(row["value"], low, high, row["exact"] is not None, row["name"], tuple(own))
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], column: str) -> float:
+    """Average over the networks in which it was measured."""
+    known = [row[column] for row in rows if row[column] is not None and math.isfinite(row[column])]
+    return sum(known) / len(known) if known else math.nan
+
+
 def _note(row: Mapping[str, Any]) -> str:
     """Say the caution, or why there is no equation, and what the named constants are."""
-    free = f"with its numbers set free: {row['target']} = {row['skeleton']}" if row["status"] == "equation" else ""
+    free = f"with its numbers set free: {row['target']} = {row['skeleton']}" if row["status"] != "no_equation" else ""
     return "; ".join(filter(None, (row["reason"], free)))
 
 

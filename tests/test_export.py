@@ -96,10 +96,32 @@ def test_json_keeps_the_facts(tmp_path: Path) -> None:
     first, second, third = json.loads(written(tmp_path, RECORDS, "json"))
     assert parse(first["formula"]) == GRAVITY.expression
     assert first["variables"][2] == {"name": "r", "unit": "m", "low": 1.0, "high": 3.0}
-    assert first["constants"][1] == {"value": 2.0, "low": 1.99, "high": 2.01, "snapped": True}
+    assert first["constants"][1] == {"value": 2.0, "low": 1.99, "high": 2.01, "snapped": True, "each": []}
     assert second["formula"] is None
     assert second["fidelity"] is None
     assert parse(third["formula"]) == AWKWARD.expression
+
+
+def test_what_else_speaks_for_an_equation_is_written(tmp_path: Path) -> None:
+    own = Interval(1.5, 1.0, 2.0, False, "c1", (1.4, 1.6))
+    losses = {"loss_before": 0.001, "loss_with": 0.002, "loss_mean": 0.0015}
+    record = replace(
+        GRAVITY, linked=True, terms="F1, F2", stability=0.95, gradient_agreement=0.99, constants=(own,), **losses
+    )
+    (row,) = json.loads(written(tmp_path, [record], "json"))
+    assert row["latex"].endswith(r"L(\frac{1.0625 m_{1} m_{2}}{r^{2}})") or " = L(" in row["latex"]
+    assert (row["linked"], row["terms"], row["stability"], row["loss_with"]) == (True, "F1, F2", 0.95, 0.002)
+    assert row["constants"][0]["each"] == [1.4, 1.6]
+    text = written(tmp_path, [record], "markdown").decode()
+    for words in (
+        "stability 95%",
+        "gradient agreement (mean cosine) 0.9900",
+        "loss of the networks as they are, with the equation, with their consensus: 0.001, 0.002, 0.0015",
+        "up to a monotone function of each network's own",
+        "in terms of F1, F2",
+        "every lineage has its own, 1.4 to 1.6",
+    ):
+        assert words in text
 
 
 def test_csv_reads_back(tmp_path: Path) -> None:

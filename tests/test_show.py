@@ -65,6 +65,8 @@ EQUATION = {
     "networks": 2,
     "lineages": 2,
     "engine": "operon",
+    "terms": None,
+    "linked": False,
 }
 
 
@@ -218,3 +220,79 @@ def test_nobody_of_that_name(catalogue):
     with pytest.raises(NotFound, match="the catalogue has no 'x; DROP TABLE networks'") as caught:
         show(catalogue, "x; DROP TABLE networks")
     assert "consilience networks" in caught.value.hint
+
+
+def test_what_else_speaks_for_and_against_an_equation(catalogue):
+    change(
+        catalogue,
+        "equations",
+        EQUATION,
+        status="ambiguous",
+        reason="1 other formula of the front fits as well",
+        stability=0.85,
+        gradient_agreement=0.9912,
+        terms="F2, F3",
+    )
+    link = {"equation": "E1", "kind": "affine"}
+    rival = {"equation": "E1", "complexity": 11, "ratio": 1.01}
+    number = {"equation": "E1", "spread": 0.1, "low": 0.5, "high": 1.5, "exact": None}
+    own = {"equation": "E1", "position": 1, "name": "c1"}
+    losses = {"loss": "distance from others", "loss_before": 0.001, "loss_mean": 0.0015, "loss_ablated": 1.0}
+    catalogue.replace(
+        {},
+        {
+            "constants": [number | {"position": 1, "name": "c1", "value": 1.0, "shared": False}],
+            "own_constants": [own | {"lineage": "a", "value": 0.9}, own | {"lineage": "b", "value": 1.1}],
+            "rivals": [
+                rival | {"expression": "m1*m2/r**2.5", "status": "dropped", "inputs": "[]"},
+                rival | {"expression": "m1*m2*exp(-r)", "status": "ambiguous", "inputs": '[{"m1": 1.0, "r": 3.0}]'},
+            ],
+            "dissenters": [{"equation": "E1", "lineage": "b", "ratio": 3.2, "p": 0.004}],
+            "links": [
+                link | {"lineage": "a", "parameters": [1.0, 0.0]},
+                link | {"lineage": "b", "parameters": [1.5, -2.0]},
+            ],
+            "substitutions": [
+                {"equation": "E1", "network": "a", "loss_with": 0.002, "note": "", **losses},
+                {"equation": "E1", "network": "b", "loss_with": NAN, "note": "is not finite", **losses},
+            ],
+        },
+    )
+    told = "\n".join(show(catalogue, "E1"))
+    for line in (
+        "(E1: peer ratio 1.03 ± 0.05, 9 nodes, 2 lineages, ambiguous)",
+        "  in terms of F2, F3\n",
+        "  ambiguous: 1 other formula of the front fits as well\n",
+        "every lineage has its own, 0.9 to 1.1\n",
+        "mean cosine 0.9912\n",
+        "  of other draws of networks and points 85% choose the same form\n",
+        "  fits as well: m1*m2*exp(-r) (11 nodes, peer ratio 1.01)\n",
+        "  lost to it where the two differ most: m1*m2/r**2.5 (11 nodes",
+        "  measure there to tell them apart:\n    m1 = 1, r = 3\n",
+        "  b dissents: it lies 3.2 times as far from the equation as the others (p = 0.004)\n",
+        "factor and an offset of its own: a 1, +0; b 1.5, -2\n",
+        "in the place of the units, distance from others: as it is, equation, consensus, each unit's mean\n",
+        "    a  0.001  0.002  0.0015  1\n",
+        "    b  0.001  -  0.0015  1  (is not finite)\n",
+    ):
+        assert line in told
+
+
+def test_an_equation_up_to_a_link(catalogue):
+    change(catalogue, "equations", EQUATION, linked=True)
+    rows = [("a", "rising"), ("b", "falling")]
+    links = [{"equation": "E1", "lineage": name, "kind": kind, "parameters": [0.0, 1.0]} for name, kind in rows]
+    catalogue.replace({}, {"links": links})
+    told = show(catalogue, "E1")
+    assert told[0].startswith("force [N] = L(m1*m2/r**2)   (E1: ")
+    assert "  up to a monotone function L of each lineage's own: rising in a; falling in b" in told
+
+
+def test_an_equation_in_terms_of_features_about_a_single_unit(catalogue):
+    change(catalogue, "equations", EQUATION, feature="a/0:3", target="a/0:3")
+    rows = [{"equation": "E1", "variable": name, "effect": NAN, "kept": True} for name in ("F2", "F3")]
+    catalogue.replace({}, {"relevances": rows})
+    told = show(catalogue, "E1")
+    assert "  unit a/0:3, in 2 networks, engine operon" in told
+    assert "  features that it may be written in: F2, F3" in told
+    assert not any("redrawn" in line for line in told)
