@@ -483,11 +483,26 @@ def _refuse_strangers(version: int, path: Path) -> None:
 def reading(path: Path, *, wait: float = 5.0) -> Iterator[Catalogue]:
     """Open read-only: no statement writes, or reaches any file outside the catalogue.
 
-    Raises NotFound where there is no catalogue yet, CatalogueLocked where a writer holds it for longer than
-    `wait` seconds, CatalogueUnusable where a newer program made it.
+    One that an older program made is brought up to date first. Raises NotFound where there is no catalogue yet,
+    CatalogueLocked where a writer holds it for longer than `wait` seconds, CatalogueUnusable where a newer
+    program made it.
     """
     if not path.exists():
         raise NotFound(f"{path}: no catalogue here yet", hint="consilience run zoo.toml makes one")
+    with _opened(path, wait) as connection:
+        version = _version(connection)
+        if version >= len(MIGRATIONS) or version < 0:
+            _refuse_strangers(version, path)
+            yield Catalogue(connection)
+            return
+    with writing(path, wait=wait):
+        pass
+    with _opened(path, wait) as connection:
+        yield Catalogue(connection)
+
+
+@contextmanager
+def _opened(path: Path, wait: float) -> Iterator[duckdb.DuckDBPyConnection]:
     config: dict[str, Any] = {
         "enable_external_access": "false",
         "autoinstall_known_extensions": "false",
@@ -504,7 +519,6 @@ def reading(path: Path, *, wait: float = 5.0) -> Iterator[Catalogue]:
     )
     try:
         with _wording(path):
-            _refuse_strangers(_version(connection), path)
-            yield Catalogue(connection)
+            yield connection
     finally:
         connection.close()

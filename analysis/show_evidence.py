@@ -42,7 +42,9 @@ def _rivals(rows: Sequence[Row]) -> list[str]:
         f"  {said[row['status']]}: {to_text(parse(row['expression']), digits=DIGITS)}{_measured(row)}"
         for row in sorted(rows, key=lambda row: (row["status"], row["complexity"] or 0))
     ]
-    inputs = next((json.loads(row["inputs"]) for row in rows if row["status"] == "ambiguous"), [])
+    inputs: list[dict[str, float]] = next(
+        (json.loads(row["inputs"]) for row in rows if row["status"] == "ambiguous"), []
+    )
     if inputs:
         lines.append("  measure there to tell them apart:")
         lines += [f"    {', '.join(f'{name} = {value:.5g}' for name, value in one.items())}" for one in inputs[:POINTS]]

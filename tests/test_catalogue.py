@@ -305,6 +305,21 @@ def test_a_migration_keeps_the_rows_and_a_copy_of_before(path, monkeypatch):
         assert before.select("levels") == [level("output")]
 
 
+def test_a_reader_brings_an_older_catalogue_up_to_date(path, monkeypatch):
+    monkeypatch.setattr(module, "MIGRATIONS", MIGRATIONS[:3])
+    old = {"equation": "E1", "number": 1, "feature": "F1", "target": "force", "status": "equation"}
+    with writing(path) as catalogue:
+        catalogue.replace({}, {"equations": [old]})
+    monkeypatch.undo()
+    with reading(path) as catalogue:
+        (row,) = catalogue.listing("equations").dicts()
+        assert row["target"] == "force"
+        assert (row["linked"], row["terms"], row["stability"], row["gradient_agreement"]) == (None,) * 4
+        assert catalogue.select("substitutions") == catalogue.select("rivals") == []
+    with reading(path.with_suffix(".v3.duckdb")) as before:
+        assert before.select("equations")[0]["target"] == "force"
+
+
 def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
     with writing(path):
         pass
