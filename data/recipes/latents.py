@@ -36,8 +36,8 @@ HIDDEN = 3
 PAIRS = 20_000
 STEPS, BATCH, RATE = 5000, 256, 0.005
 MARGIN = 1.0
-SEED, APART, TRIES = 900, 1000, 3
-STUCK = 0.2
+SEED, APART, TRIES = 900, 1000, 5
+STUCK = 0.1
 """A triplet loss above this is that of a network that has not learned; those that have reach 0.05 and less."""
 TEST_ROWS, TEST_SEED = 2048, 0
 

@@ -34,7 +34,7 @@ BODIES, DIMENSIONS, MESSAGES, HIDDEN = 4, 2, 100, (64, 64)
 ACTIVATIONS = ("silu", "tanh", "gelu")
 NEAREST = 0.4
 QUADRANT = (0.3, 2.0)
-GRAPHS, STEPS, BATCH, RATE = 4000, 6000, 32, 0.005
+GRAPHS, BATCH, RATE = 4000, 32, 0.005
 SEED = 2000
 TEST_GRAPHS, TEST_SEED = 1000, 0
 
@@ -94,6 +94,7 @@ class Regulariser:
     messages: int
     cost: Callable[[Float[Tensor, "edges outputs"]], Tensor]
     weight: float
+    steps: int = 6000
     noisy: bool = False
 
     @property
@@ -111,10 +112,10 @@ _SHARE = (BODIES - 1) / (DIMENSIONS * BODIES)
 REGULARISERS = {
     one.name: one
     for one in (
-        Regulariser("none", MESSAGES, lambda outputs: outputs.new_zeros(()), 0.0),
+        Regulariser("none", MESSAGES, lambda outputs: outputs.new_zeros(()), 0.0, steps=3000),
         Regulariser("bottleneck", DIMENSIONS, lambda outputs: outputs.new_zeros(()), 0.0),
         Regulariser("l1", MESSAGES, lambda outputs: outputs.abs().sum(dim=1).mean(), 1e-2 * _SHARE),
-        Regulariser("kl", MESSAGES, _divergence, _SHARE, noisy=True),
+        Regulariser("kl", MESSAGES, _divergence, _SHARE, steps=3000, noisy=True),
     )
 }
 
@@ -158,12 +159,12 @@ def train_zoo(law: Law, regulariser: Regulariser, folder: Path) -> None:
     (folder / "zoo.toml").write_text(manifest(folder.name, law.formula, law.box), "utf-8")
 
 
-def train(law: Law, regulariser: Regulariser, activation: str, *, seed: int, steps: int = STEPS) -> GraphNetwork:
+def train(law: Law, regulariser: Regulariser, activation: str, *, seed: int, steps: int | None = None) -> GraphNetwork:
     """Train one network on graphs of its own."""
     torch.manual_seed(seed)
     edges = pair_up(*draw_bodies(law.range, GRAPHS, seed=seed))
     wanted = law(edges).sum(dim=2)
-    network = GraphNetwork(regulariser, activation)
+    network, steps = GraphNetwork(regulariser, activation), steps or regulariser.steps
     optimiser = torch.optim.Adam(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
     for batch in _batches(steps):
