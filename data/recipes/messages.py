@@ -35,7 +35,9 @@ ACTIVATIONS = ("silu", "tanh", "gelu")
 NEAREST = 0.4
 QUADRANT = (0.3, 2.0)
 GRAPHS, BATCH, RATE = 4000, 32, 0.005
-SEED = 2000
+SEED, APART, TRIES = 2000, 1000, 3
+STUCK = 0.05
+"""A network that leaves more of the variance of accelerations has not learned."""
 TEST_GRAPHS, TEST_SEED = 1000, 0
 
 Places = Float[Tensor, "graphs bodies 2"]
@@ -144,19 +146,28 @@ def train_zoo(law: Law, regulariser: Regulariser, folder: Path) -> None:
     """Train the networks of a zoo and write their edge models, with a zoo.toml, to a folder."""
     first = SEED + 100 * list(LAWS).index(law.name) + 10 * list(REGULARISERS).index(regulariser.name)
     for index, activation in enumerate(ACTIVATIONS):
-        network = train(law, regulariser, activation, seed=first + index)
+        seed, network = train_until_learned(law, regulariser, activation, seed=first + index)
         edge = edge_model(network)
         r2, error = force_r2(law, edge), acceleration_error(law, network)
         metadata = {
             "activation": activation,
             "recipe": "data/recipes/messages.py",
-            "seed": str(first + index),
+            "seed": str(seed),
             "force_r2": f"{r2:.4f}",
             "acceleration_r2": f"{1.0 - error:.5f}",
         }
         save_weights(edge, folder / "networks" / f"{activation}.safetensors", metadata=metadata)
         print(f"{folder.name:18} {activation:5} R² of messages {r2:.4f}, of accelerations {1 - error:.5f}", flush=True)
     (folder / "zoo.toml").write_text(manifest(folder.name, law.formula, law.box), "utf-8")
+
+
+def train_until_learned(law: Law, regulariser: Regulariser, activation: str, *, seed: int) -> tuple[int, GraphNetwork]:
+    """Train a network, again from another seed where its accelerations tell that it got stuck."""
+    for own in range(seed, seed + TRIES * APART, APART):
+        network = train(law, regulariser, activation, seed=own)
+        if acceleration_error(law, network) < STUCK:
+            break
+    return own, network
 
 
 def train(law: Law, regulariser: Regulariser, activation: str, *, seed: int, steps: int | None = None) -> GraphNetwork:
