@@ -119,8 +119,8 @@ def psrn(inputs: np.ndarray, values: np.ndarray, budget: float, seed: int) -> st
     from psrn import PSRN_Regressor
 
     torch.manual_seed(seed)
-    operators = ["Add", "Mul", "SemiSub", "SemiDiv", "Identity", "Sin", "Cos", "Exp", "Log", "Sqrt", "Square"]
-    stage = {"operators": operators, "time_limit": stretched(budget), "n_psrn_inputs": 5, "n_sample_variables": 3}
+    operators = ["Add", "Mul", "SemiSub", "SemiDiv", "Identity", "Sin", "Cos", "Exp", "Log", "Sqrt"]
+    stage = {"operators": operators, "time_limit": stretched(budget), "n_psrn_inputs": 10, "n_sample_variables": 3}
     with contextlib.redirect_stdout(sys.stderr):
         regressor = PSRN_Regressor(
             variables=_names(inputs), use_const=True, device=torch.device("cpu"), n_symbol_layers=2,
