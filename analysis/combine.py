@@ -97,7 +97,7 @@ class Merge:
     @property
     def certain(self) -> bool:
         """Whether nothing but the networks' own mistakes is left."""
-        return self.residual <= CERTAIN
+        return bool(self.residual <= CERTAIN)
 
 
 def merges(field: Field) -> list[Merge]:
