@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from typing import get_args
 
 from ..zoo.errors import BadInput, NotFound
+from ..zoo.inner import inner, modules
+from ..zoo.layer import Layer
 from ..zoo.manifest import DistilTable
 from ..zoo.network import Network
 from .inner import end_of
@@ -81,11 +83,12 @@ def choose(
     """
     if asked.named:
         outputs = [_output(features, asked.output)] if asked.output else []
-        return tuple(dict.fromkeys([*outputs, *(_named(name, features, networks) for name in asked.only)]))
+        named = [_named(name, features, networks, asked.inner) for name in asked.only]
+        return tuple(dict.fromkeys([*outputs, *named]))
     if study.probe.image:  # photos have no variables in which a formula could be written
         return ()
     if asked.inner:
-        return _at_the_end(features, networks, asked.inner)
+        return _at_the_end(study, features, networks, asked.inner)
     settings = study.manifest.distil
     outputs = [f for f in features if f.role == "output" and (settings.outputs is None or f.name in settings.outputs)]
     hidden = [f for f in features if f.role == "hidden" and f.above_null and f.positions == 1]
@@ -120,20 +123,23 @@ def _output(features: Sequence[Feature], name: str) -> Feature:
     return found
 
 
-def _named(name: str, features: Sequence[Feature], networks: Mapping[str, Network]) -> Feature:
+def _named(name: str, features: Sequence[Feature], networks: Mapping[str, Network], module: str) -> Feature:
     found = feature_named(name, features)
     if found is not None:
         return found
     if ":" in name:
-        return _unit(name, networks)
+        return _unit(name, networks, module)
     known = [*(f.name for f in features if f.name), *(f.id for f in features)]
     close = get_close_matches(name[:80], known, n=1)
     hint = "consilience features lists them; a single unit is NETWORK/LAYER:UNIT"
     raise NotFound(f"no feature {name[:80]!r}", hint=f"did you mean {close[0]!r}? {hint}" if close else hint)
 
 
-def _unit(name: str, networks: Mapping[str, Network]) -> Feature:
-    """Take a single unit for a feature, which one lineage alone has; its values stay as they are."""
+def _unit(name: str, networks: Mapping[str, Network], module: str) -> Feature:
+    """Take a single unit for a feature, which one lineage alone has; its values stay as they are.
+
+    Of the inner module itself, units are what it gives, whatever layers lie in it.
+    """
     place, _, number = name.rpartition(":")
     fitting = [network for network in networks if place.startswith(f"{network}/")]
     if not fitting:
@@ -141,25 +147,26 @@ def _unit(name: str, networks: Mapping[str, Network]) -> Feature:
         raise NotFound(f"no network that {name[:80]!r} is a unit of", hint=f"units are called {known[0]}/LAYER:UNIT")
     network = networks[max(fitting, key=len)]
     wanted = place.removeprefix(f"{network.name}/")
-    layer = next((layer for layer in network.layers if layer.name == wanted), None)
-    if layer is None:
-        raise NotFound(
-            f"{network.name} has no layer {wanted[:80]!r}", hint=near(wanted, (layer.name for layer in network.layers))
-        )
-    if not number.isdecimal() or int(number) >= layer.units:
-        raise NotFound(
-            f"layer {layer.name} of {network.name} has no unit {number[:80]!r}",
-            hint=f"its units are 0 to {layer.units - 1}",
-        )
+    layers = {layer.name: layer for layer in network.layers}
+    if wanted not in layers and not (module and wanted == module):
+        raise NotFound(f"{network.name} has no layer {wanted[:80]!r}", hint=near(wanted, layers))
+    layer = layers.get(wanted)
+    if not number.isdecimal() or (layer is not None and int(number) >= layer.units):
+        known_units = f"its units are 0 to {layer.units - 1}" if layer else "units are counted from 0"
+        raise NotFound(f"layer {wanted} of {network.name} has no unit {number[:80]!r}", hint=known_units)
+    return _single(network.name, wanted, int(number), layer)
+
+
+def _single(network: str, layer: str, unit: int, found: Layer | None) -> Feature:
     return Feature(
         number=0,
         kind="unit",
         level="",
-        role=layer.role,
-        positions=layer.positions,
-        name=f"{network.name}/{layer.name}:{int(number)}",
+        role=found.role if found else "hidden",
+        positions=found.positions if found else 1,
+        name=f"{network}/{layer}:{unit}",
         unit="",
-        members=(Member(network.name, layer.name, int(number), 1, math.nan),),
+        members=(Member(network, layer, unit, 1, math.nan),),
         lineages=1,
         universality=math.nan,
         agreement=math.nan,
@@ -172,23 +179,23 @@ def _unit(name: str, networks: Mapping[str, Network]) -> Feature:
     )
 
 
-def _at_the_end(features: Sequence[Feature], networks: Mapping[str, Network], module: str) -> tuple[Feature, ...]:
-    """Choose what several lineages share of the layer with which a module ends; of one lineage, its units."""
-    ends = {name: end for name, network in networks.items() if (end := end_of(network, module)) is not None}
-    if not ends:
-        within = [layer.name.rpartition(".")[0] for network in networks.values() for layer in network.layers]
-        raise NotFound(
-            f"no network has layers in a module {module[:80]!r}", hint=near(module, sorted({*within} - {""}))
-        )
+def _at_the_end(
+    study: Study, features: Sequence[Feature], networks: Mapping[str, Network], module: str
+) -> tuple[Feature, ...]:
+    """Choose what several lineages share of the layer with which a module ends; of one lineage, all that it gives."""
+    having = [name for name, network in networks.items() if module in modules(network)]
+    if not having:
+        known = sorted({name for network in networks.values() for name in modules(network)})
+        raise NotFound(f"no network has a module {module[:80]!r}", hint=near(module, known))
+    ends = {name: end_of(networks[name], module) for name in having}
     there = [f for f in features if all(ends.get(member.network) == member.layer for member in f.members)]
     shared = tuple(feature for feature in there if feature.above_null or feature.role == "output")
     if shared:
         return shared
-    if len({networks[name].lineage for name in ends}) > 1:
-        names = ", ".join(feature.id for feature in there[:10]) or f"{next(iter(ends))}/{next(iter(ends.values()))}:0"
+    if len({networks[name].lineage for name in having}) > 1:
+        names = ", ".join(feature.id for feature in there[:10]) or f"{having[0]}/{module}:0"
         raise BadInput(
             f"no feature above the nulls is at the end of {module}", hint=f"name what to distil, such as {names}"
         )
-    name, end = next(iter(ends.items()))
-    units = next(layer.units for layer in networks[name].layers if layer.name == end)
-    return tuple(_unit(f"{name}/{end}:{unit}", networks) for unit in range(units))
+    part = inner(networks[having[0]], module, study.probe.inputs)
+    return tuple(_single(having[0], module, unit, None) for unit in range(part.layers[-1].units))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import ceil
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from ..zoo.errors import BadInput, NotFound
 from ..zoo.inner import INSIDE, are_free, given, inner
@@ -19,10 +19,14 @@ from .parsing import parse
 from .stage_cluster import Member
 from .stage_probe import Observed
 from .study import Study
-from .target import Rows
+
+Shown = Num[np.ndarray, "shown ..."]
+Lines = Float[np.ndarray, "lines inputs"]
 
 SPREAD = 4
 """Lines are taken from so many times more rows than need be: those of one row are alike."""
+FEWEST = 8
+"""At least so many rows are shown, and so many lines beyond the range count."""
 ALIKE = 1e-4
 """By so much of its spread may what a module is given differ between networks."""
 
@@ -34,7 +38,7 @@ class Inside:
     study: Study
     networks: Mapping[str, Observed]
     module: str
-    reference: Rows
+    reference: Lines
     parts: dict[str, Network] = field(default_factory=dict)
 
     def place(self, member: Member) -> tuple[Network, str]:
@@ -60,6 +64,43 @@ class Inside:
             )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Where lines that a module is given come from: rows of the probe, shown to the network that it is part of."""
+
+    study: Study
+    network: Network
+    module: str
+    reference: Lines
+
+    def draw(self, samples: int, seed: int) -> Lines:
+        """Draw lines as they come with rows drawn from the probe."""
+        return self._lines(self.study.probe.draw(self._rows(samples), seed=seed), samples, seed)
+
+    def halves(self, samples: int, seed: int) -> tuple[Lines, Lines]:
+        """Draw lines of some rows, and lines of others."""
+        fitting, held_out = halves(self.study, self._rows(samples), seed)
+        return self._lines(fitting, samples, seed + 1), self._lines(held_out, samples, seed + 2)
+
+    def outside(self, samples: int, seed: int) -> Lines | None:
+        """Draw lines beyond the range of those on the probe; None where there are hardly any."""
+        rows = self.study.probe.draw_outside(self._rows(samples), seed=seed)
+        if rows is None:
+            return None
+        found = self._lines(rows, len(rows) * len(self.reference), seed)
+        low, high = self.reference.min(axis=0), self.reference.max(axis=0)
+        beyond = found[((found < low) | (found > high)).any(axis=1)][:samples]
+        return beyond if len(beyond) >= FEWEST else None
+
+    def _rows(self, samples: int) -> int:
+        places = len(self.reference) / len(self.study.probe.inputs)
+        return max(ceil(min(SPREAD / places, 1.0) * samples), FEWEST)
+
+    def _lines(self, rows: Shown, samples: int, seed: int) -> Lines:
+        lines = given(self.network, self.module, rows)
+        return lines[np.random.default_rng(seed).permutation(len(lines))][:samples]
+
+
 def ground_within(study: Study, networks: Mapping[str, Observed], module: str, *, first: str) -> Ground:
     """Take what a module is given on the probe; variables are called as zoo.toml has it, else i0, i1, …
 
@@ -69,36 +110,15 @@ def ground_within(study: Study, networks: Mapping[str, Observed], module: str, *
     network, probe = networks[first].network, study.probe
     reference = given(network, module, probe.inputs)
     table = next((one for one in study.manifest.distil.inner if one.module == module), InnerTable(module=module))
-    names = _names(study, table, reference.shape[1])
-    places = len(reference) / len(probe.inputs)
-    low, high = reference.min(axis=0), reference.max(axis=0)
-
-    def rows_for(samples: int) -> int:
-        return max(ceil(min(SPREAD / places, 1.0) * samples), 8)
-
-    def lines(rows: Rows, samples: int, seed: int) -> Rows:
-        return _shuffled(given(network, module, rows), seed)[:samples]
-
-    def both(samples: int, seed: int) -> tuple[Rows, Rows]:
-        fitting, held_out = halves(study, rows_for(samples), seed)
-        return lines(fitting, samples, seed + 1), lines(held_out, samples, seed + 2)
-
-    def outside(samples: int, seed: int) -> Rows | None:
-        rows = probe.draw_outside(rows_for(samples), seed=seed)
-        if rows is None:
-            return None
-        found = given(network, module, rows)
-        beyond = found[((found < low) | (found > high)).any(axis=1)]
-        return _shuffled(beyond, seed)[:samples] if len(beyond) >= min(samples, 32) else None
-
+    source = Source(study, network, module, reference)
     return Ground(
-        names=names,
+        names=_names(study, table, reference.shape[1]),
         derived={part.name: parse(part.formula) for part in table.derived},
         free=probe.box and are_free(network, module, probe.inputs),
-        reference=_shuffled(reference, 0)[: len(probe.inputs)],
-        draw=lambda samples, seed: lines(probe.draw(rows_for(samples), seed=seed), samples, seed),
-        halves=both,
-        outside=outside,
+        reference=source.draw(len(probe.inputs), study.manifest.seed),
+        draw=source.draw,
+        halves=source.halves,
+        outside=source.outside,
         place=Inside(study, networks, module, reference).place,
         key=[probe.key, table.model_dump(mode="json"), network.digest],
     )
@@ -117,6 +137,11 @@ def _lies_in(layer: str, module: str) -> bool:
 def _layer(network: Network, part: Network, module: str, member: Member) -> str:
     """Tell what a layer of the whole network is called in the part, of which the last is the output."""
     own = f"{INSIDE}{member.layer.removeprefix(module)}"
+    if member.layer == module:
+        if member.unit >= part.layers[-1].units:
+            known = f"its units are 0 to {part.layers[-1].units - 1}"
+            raise NotFound(f"{module} of {network.name} has no unit {member.unit}", hint=known)
+        return part.layers[-1].name
     if _lies_in(member.layer, module) and own in {layer.name for layer in part.layers}:
         return own
     if member.layer == end_of(network, module) and not member.weights:
@@ -143,7 +168,3 @@ def _names(study: Study, table: InnerTable, inputs: int) -> tuple[str, ...]:
                 hint=f"they are {', '.join(names[:20])}",
             )
     return names
-
-
-def _shuffled(lines: Float[np.ndarray, "uses inputs"], seed: int) -> Float[np.ndarray, "uses inputs"]:
-    return lines[np.random.default_rng(seed).permutation(len(lines))]

@@ -143,7 +143,7 @@ class Judge:
         return peer_ratio(np.stack(predictions), held_out.values, self.regions)
 
     def _predict(
-        self, expression: Expression, fitted_to: Float[np.ndarray, " samples"], sample: Sample
+        self, expression: Expression, fitted_to: Float[np.ndarray, " known"], sample: Sample
     ) -> Float[np.ndarray, " samples"]:
         """Evaluate a fitted expression, through the link if there is one."""
         inner = predict(expression, sample.columns, sample.values.shape[1])
