@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from .consensus import consensus
 from .derivative import derivative
 from .expression import Expression, evaluate, variables
-from .fit import fit
 from .target import Functions, Rows, Target
 
 POINTS = 512
@@ -46,11 +44,10 @@ def gradient_agreement(target: Target, expression: Expression) -> GradientAgreem
     rows = target.held_out.inputs[:POINTS]
     spread = rows.std(axis=0)
     slopes = (functions.slopes(rows) if functions.slopes else _differences(functions, rows)) * spread
-    law = fit(expression, target.fit.columns, consensus(target.fit.values)).expression
-    ours = _gradient(law, functions.names, rows) * spread
+    ours = _gradient(expression, functions.names, rows) * spread
     directions = _directions(slopes)
     each = [_cosine(one, _directions(ours[None])[0], linked=target.linked) for one in directions]
-    others = _others(directions if target.linked else slopes)
+    others = _others(_turned(directions) if target.linked else slopes)
     each_peers = [_cosine(*pair, linked=target.linked) for pair in zip(directions, others, strict=True)]
     return GradientAgreement(_mean(each), _mean(each_peers), tuple(each), tuple(each_peers))
 
@@ -72,6 +69,13 @@ def _directions(slopes: Slopes) -> Slopes:
     with np.errstate(all="ignore"):
         directions: Slopes = slopes / np.linalg.norm(slopes, axis=-1, keepdims=True)
     return directions
+
+
+def _turned(directions: Slopes) -> Slopes:
+    """Turn the lineages' gradients the same way, as far as there is one (the leading eigenvector's signs)."""
+    known = np.nan_to_num(directions)
+    leading = np.linalg.eigh(np.einsum("lsi,msi->lm", known, known))[1][:, -1]
+    return np.asarray(known * np.where(leading < 0, -1.0, 1.0)[:, None, None])
 
 
 def _others(slopes: Slopes) -> Slopes:

@@ -41,12 +41,14 @@ class Mistakes:
     def effective(self) -> float:
         """Say how many independent points the samples are worth: (tr K)² / tr K² (Satterthwaite 1946)."""
         covariance = np.tensordot(self.weights, self.parts, axes=1)
-        return float(np.trace(covariance) ** 2 / np.square(covariance).sum())
+        squares = float(np.square(covariance).sum())
+        return float(np.trace(covariance) ** 2) / squares if squares > 0 else float(len(covariance))
 
     @property
     def witnesses(self) -> float:
         """Say how many lineages of equal mistakes the lineages are worth (Box 1954)."""
-        return float(self.shares.sum() ** 2 / np.square(self.shares).sum())
+        squares = float(np.square(self.shares).sum())
+        return float(self.shares.sum() ** 2) / squares if squares > 0 else float(len(self.shares))
 
     def along(self, directions: Float[np.ndarray, "lineages samples"]) -> Variance:
         """Say how far mistakes go along directions, on average, and how sure that is (jackknife over lineages)."""

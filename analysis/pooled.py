@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .expression import Constant, Expression
-from .fit import fit
+from .expression import Constant, Expression, constants
+from .fit import fit, free
 from .nested import Nested, Numbers, Split
 from .target import Sample, Target
 
@@ -24,7 +24,7 @@ POINTS = 192
 """More points than this tell next to nothing more: residuals of networks are smooth."""
 
 AS_MUCH = 0.98
-"""A link must explain more than a number of the skeleton alone does, or that number is split instead."""
+"""Numbers explain as much where what they explain is this near to the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def pool(target: Target, expression: Expression, *, level: float = LEVEL) -> Poo
         sure = {place: split for place, split in found.items() if split.p * len(found) <= level}
         if not sure:
             return _report(numbers, own, tests, mistakes.effective)
-        own.append(_most_different(sure, links=(0, numbers.shape[1] - 1)))
+        own.append(_most_different(sure, expression))
         numbers = model.fit(own, numbers)
 
 
@@ -93,11 +93,12 @@ def thin(sample: Sample) -> Sample:
     return Sample(sample.inputs[kept], columns, sample.values[:, kept])
 
 
-def _most_different(found: Mapping[int, Split], *, links: tuple[int, int]) -> int:
-    """Name the number that explains most; a link only where no number of the skeleton does as well."""
+def _most_different(found: Mapping[int, Split], expression: Expression) -> int:
+    """Name the number that explains most; of several that do, rather a free one than a link, or than an exact one."""
     most = max(split.explained for split in found.values())
     near = [place for place in found if found[place].explained >= AS_MUCH * most]
-    return max(near, key=lambda place: (place not in links, found[place].explained))
+    inside, links = {place + 1 for place in free(expression)}, (0, len(constants(expression)) + 1)
+    return max(near, key=lambda place: (2 * (place in inside) + (place in links), found[place].explained))
 
 
 def _report(numbers: Numbers, own: Sequence[int], tests: Mapping[int, Split], effective: float) -> Pooled:

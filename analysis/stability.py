@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int
@@ -13,6 +14,7 @@ from .fit import is_simple
 from .simplify import simplify
 from .target import Sample, Target
 
+Part = TypeVar("Part")
 Choose = Callable[[Target, Sequence[Expression]], Expression]
 
 POINTS = 300
@@ -64,38 +66,74 @@ def _resample(sample: Sample, lineages: Int[np.ndarray, " drawn"], random: np.ra
 
 
 def same_form(left: Expression, right: Expression) -> bool:
-    """Tell whether two expressions are the same up to the values of free numbers.
+    """Tell whether two expressions are the same up to the values of free numbers, factors before terms among them.
 
     >>> from .parsing import parse
-    >>> same_form(parse("1.37*x**2 - y"), parse("x**2*0.9 - y"))
+    >>> same_form(parse("1.37*x**2 - y"), parse("x**2 + 0.9*y"))
     True
     >>> same_form(parse("1.37*x**2 - y"), parse("1.37*x**3 - y"))
     False
     """
-    return _same(_signless(simplify(left)), _signless(simplify(right)))
+    return _same(simplify(left), simplify(right))
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A number times factors, each above or below the line."""
+
+    number: float
+    factors: tuple[tuple[Expression, bool], ...]
 
 
 def _same(left: Expression, right: Expression) -> bool:
-    if isinstance(left, Constant) and isinstance(right, Constant):
-        return left == right or not (is_simple(left.value) and is_simple(right.value))
-    if isinstance(left, Apply) and isinstance(right, Apply) and left.function == right.function:
-        return all(map(_same, left.arguments, right.arguments))
-    return left == right
+    return _match(list(_terms(left, 1.0)), list(_terms(right, 1.0)), _same_term)
 
 
-def _signless(expression: Expression) -> Expression:
-    """Let free numbers bear their sums' signs: a - 1.3*b and a + 1.3*b differ in the value of a number only."""
+def _same_term(left: _Term, right: _Term) -> bool:
+    numbers = left.number, right.number
+    if numbers[0] != numbers[1] and all(map(is_simple, numbers)):
+        return False
+    return _match(list(left.factors), list(right.factors), _same_factor)
+
+
+def _same_factor(left: tuple[Expression, bool], right: tuple[Expression, bool]) -> bool:
+    (one, above), (other, also) = left, right
+    if above != also or not (isinstance(one, Apply) and isinstance(other, Apply)):
+        return left == right
+    return one.function == other.function and all(map(_same, one.arguments, other.arguments))
+
+
+def _match(left: list[Part], right: list[Part], same: Callable[[Part, Part], bool]) -> bool:
+    """Tell whether each has its like among the others, whatever their order."""
+    for one in left:
+        place = next((place for place, other in enumerate(right) if same(one, other)), None)
+        if place is None:
+            return False
+        right.pop(place)
+    return not right
+
+
+def _terms(expression: Expression, sign: float) -> Iterator[_Term]:
     match expression:
-        case Apply("sub", (left, right)) if _has_factor(right):
-            return Apply("add", (_signless(left), _signless(right)))
-        case Apply("neg", (inner,)) if _has_factor(inner):
-            return _signless(inner)
-        case Apply(function, arguments):
-            return Apply(function, tuple(map(_signless, arguments)))
-    return expression
+        case Apply("add" | "sub" as function, (left, right)):
+            yield from _terms(left, sign)
+            yield from _terms(right, sign if function == "add" else -sign)
+        case _:
+            factors = list(_factors(expression, above=True))
+            number = sign
+            for factor, above in factors:
+                if isinstance(factor, Constant):
+                    number = number * factor.value if above else number / (factor.value or 1.0)
+            yield _Term(number, tuple(pair for pair in factors if not isinstance(pair[0], Constant)))
 
 
-def _has_factor(term: Expression) -> bool:
-    while isinstance(term, Apply) and term.function in ("mul", "div"):
-        term = term.arguments[0]
-    return isinstance(term, Constant) and not is_simple(term.value)
+def _factors(expression: Expression, *, above: bool) -> Iterator[tuple[Expression, bool]]:
+    match expression:
+        case Apply("mul" | "div" as function, (left, right)):
+            yield from _factors(left, above=above)
+            yield from _factors(right, above=above == (function == "mul"))
+        case Apply("neg", (inner,)):
+            yield Constant(-1.0), True
+            yield from _factors(inner, above=above)
+        case _:
+            yield expression, above
