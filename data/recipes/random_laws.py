@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
+from law_manifest import measure_scales, write_manifest
 from law_networks import DATA, train_zoo
 from laws import Box, Law
 
@@ -120,6 +121,10 @@ def _matters(law: Law, rows: Rows, values: Float[np.ndarray, " samples"], place:
     return float(np.mean((law(other) - values) ** 2) / 2) > LEAST * float(values.var())
 
 
+def _about(law: Law) -> str:
+    return f"Networks that each learned, alone, {law.key} of the laws drawn by a seed: {law.formula}"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train zoos on the laws that the command line asks for."""
     parser = argparse.ArgumentParser(description="Train zoos on random laws.")
@@ -136,6 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = options.out / law.folder
         if not options.show and not (folder / "zoo.toml").exists():
             train_zoo(law, folder, error=options.error, networks=options.networks, seed=options.seed)
+            write_manifest(law, measure_scales(law), folder, about=_about(law))
 
 
 if __name__ == "__main__":
