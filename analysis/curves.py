@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize_scalar
 
-from .expression import Apply, Constant, Expression, Variable, complexity, evaluate, substitute
+from .expression import Apply, Constant, Expression, Variable, evaluate, substitute
 from .fit import neutral_constants, prune, settled
-from .judge import PARSIMONY
+from .judge import PARSIMONY, length
 from .parsing import parse
 from .printing import to_text
 
@@ -23,6 +23,8 @@ FREE = (
     "sin(x)", "cos(x)", "tan(x)", "asin(x)", "acos(x)", "atan(x)", "tanh(x)", "sin(x)**2", "cos(x)**2", "exp(-x**2)",
     "x*log(x)", "x*exp(-x)", "x*exp(x)", "x*sin(x)", "x*cos(x)", "sin(x)/x", "sin(x)**2/x**2", "1/sin(x)", "1/cos(x)",
     "1/sin(x)**2", "1/(exp(x) - 1)", "1/(exp(x) + 1)", "x/(exp(x) - 1)", "1/cosh(x)", "cosh(x)", "sinh(x)",
+    "1/(1 + x)", "1/(1 - x)", "1/(1 + x**2)", "1/(1 - x**2)", "sqrt(1 + x**2)", "sqrt(1 - x**2)", "1/sqrt(1 + x**2)",
+    "1/sqrt(1 - x**2)", "sqrt(1 + x)", "sqrt(1 - x)", "log(1 + x)", "log(1 + x**2)", "x/(1 + x)", "x/(1 - x)",
     "x, x**2", "x, x**3", "x**2, x**4", "x, 1/x", "x**2, 1/x", "1/x, 1/x**2", "1/x**6, 1/x**12", "x, log(x)",
     "x, exp(x)", "x, exp(-x)", "x, sin(x)", "x, cos(x)", "x**2, sin(x)", "x**2, cos(x)", "sin(x), cos(x)",
     "cos(x), cos(x)**2", "sin(x), sin(x)**2", "x, sqrt(x)", "x**3, x**4", "x**2, x**3", "x, x**5",
@@ -52,7 +54,7 @@ WIDTHS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 EXPONENTS = (-6.0, -4.0, -2.5, -1.5, -0.7, -0.3, 0.3, 0.7, 1.5, 2.5, 4.0, 6.0)
 WITHIN = 1.5
 """Shapes are kept whose error is at most so many times the smallest, or the noise."""
-FITTED = 8
+FITTED = 12
 """So many of them are fitted in full."""
 LARGEST = 1e12
 
@@ -75,10 +77,10 @@ def curves(x: Column, y: Column, *, noise: float, most: int = 4) -> list[Curve]:
     noise = noise or 1e-300
     tried = sorted(_tried(x, y), key=lambda found: (found[0], to_text(found[1])))
     bar = WITHIN * max(tried[0][0], noise)
-    near = sorted((found for found in tried if found[0] <= bar), key=lambda found: complexity(found[1]))
+    near = sorted((found for found in tried if found[0] <= bar), key=lambda found: length(found[1]))
 
     def loss(expression: Expression, error: float) -> float:
-        return float(np.log(np.hypot(error / noise, 1.0))) + PARSIMONY * complexity(expression)
+        return float(np.log(np.hypot(error / noise, 1.0))) + PARSIMONY * length(expression)
 
     scored = {}
     for _, expression in near[:FITTED]:
@@ -127,8 +129,8 @@ def _best(texts: str, starts: Sequence[float], x: Column, y: Column) -> list[tup
             options={"maxiter": 20},
         )
         at = float(found.x) if found.fun < errors[best] else at
-    error, weights = _linear(shapes, at, x, y)
-    return [(error, _written(shapes, at, weights))]
+    both = (_linear(shapes, at, x, y, offset=offset) for offset in (True, False))
+    return [(error, _written(shapes, at, weights)) for error, weights in both if np.isfinite(error)]
 
 
 @cache
@@ -136,26 +138,28 @@ def _shapes(texts: str) -> tuple[Expression, ...]:
     return tuple(parse(text) for text in texts.split(", "))
 
 
-def _linear(shapes: Sequence[Expression], t: float, x: Column, y: Column) -> tuple[float, Float[np.ndarray, " terms"]]:
+def _linear(
+    shapes: Sequence[Expression], t: float, x: Column, y: Column, *, offset: bool = True
+) -> tuple[float, Float[np.ndarray, " terms"]]:
     """Fit factors and an offset in closed form; the error is infinite where a shape is not finite."""
     columns = {"x": x, "t": np.full_like(x, t)}
-    design = np.column_stack([*(evaluate(shape, columns) for shape in shapes), np.ones_like(x)])
+    parts = [evaluate(shape, columns) for shape in shapes]
+    design = np.column_stack([*parts, np.ones_like(x)] if offset else parts)
     with np.errstate(all="ignore"):
         scale = np.abs(design).max(axis=0)
     if not np.isfinite(scale).all() or scale.min() <= 0 or scale.max() > LARGEST:
-        return np.inf, np.zeros(len(shapes) + 1)
+        return np.inf, np.zeros(design.shape[1])
     weights = np.linalg.lstsq(design / scale, y, rcond=None)[0] / scale
     return float(np.sqrt(np.mean(np.square(design @ weights - y)))), weights
 
 
 def _written(shapes: Sequence[Expression], t: float, weights: Float[np.ndarray, " terms"]) -> Expression:
     """Write the sum; waves of one period as one wave with a phase."""
-    t, factors = settled(float(t)), [settled(float(weight)) for weight in weights]
+    at, factors = Constant(settled(t)), [settled(float(weight)) for weight in weights]
     if len(shapes) == 2 and shapes == _shapes("sin(t*x), cos(t*x)"):
         size, phase = np.hypot(factors[0], factors[1]), np.arctan2(factors[1], factors[0])
-        wave = Apply("sin", (Constant(t) * Variable("x") + Constant(settled(float(phase))),))
-        return Constant(settled(float(size))) * wave + Constant(factors[-1])
-    total: Expression = Constant(factors[-1])
-    for weight, shape in zip(factors, shapes, strict=False):
-        total = Constant(weight) * substitute(shape, {"t": Constant(t)}) + total
-    return total
+        wave = Apply("sin", (at * Variable("x") + Constant(settled(float(phase))),))
+        terms: list[Expression] = [Constant(settled(float(size))) * wave]
+    else:
+        terms = [Constant(f) * substitute(s, {"t": at}) for f, s in zip(factors, shapes, strict=False)]
+    return reduce(lambda left, right: left + right, [*terms, *map(Constant, factors[len(shapes) :])])

@@ -61,12 +61,12 @@ def distil(
     if target.functions is not None and target.fit.columns:
         progress("asking the networks")
         front = _front([*front, *judge.assess_all(reduce(target, seed=seed))])
-        front = _front([*front, *(judge.shorten(candidate) for candidate in _likely(front))])
+        front = _front([*front, *(judge.snap(judge.shorten(candidate)) for candidate in _likely(front))])
     if engine and target.fit.columns and not _settled(front):
         found = restart(engine, target.fit.columns, judge.goal, restarts=restarts, evaluations=evaluations, seed=seed)
         front = _search(judge, front, found, progress=lambda n: progress(f"search {n} of at most {restarts}"))
     progress("choosing")
-    front = _front([*front, *(judge.shorten(candidate) for candidate in _likely(front))])
+    front = _front([*front, *(judge.snap(judge.shorten(candidate)) for candidate in _likely(front))])
     chosen = judge.snap(_simplest(front))
     front = _front([*front, chosen])
     if not chosen.passes:
@@ -77,7 +77,7 @@ def distil(
 
 
 def _likely(front: Sequence[Candidate]) -> list[Candidate]:
-    return sorted(front, key=lambda candidate: candidate.score)[:3]
+    return sorted(front, key=lambda candidate: candidate.score)[:4]
 
 
 def _settled(front: Sequence[Candidate]) -> bool:

@@ -34,6 +34,9 @@ Networks of one kind share mistakes, and a long formula learns those: its error 
 on falling a little for ever. A step towards the law lowers it by a third or more for every node.
 """
 
+NUMBER = 2
+"""What a fitted number counts beside its node: each may make up for a wrong shape, a simple one cannot."""
+
 PASSES = 2.0
 """The peer ratio up to which an equation is offered as one: within twice what the networks disagree by.
 
@@ -109,17 +112,17 @@ class Judge:
     def assess(self, expression: Expression) -> Candidate:
         """Fit to the consensus, and without each lineage in turn; compare with the peers."""
         fitted = self.fit(expression, self.target.fit.columns, self.goal)
-        length, held_out = complexity(fitted.expression), self.target.held_out
+        held_out = self.target.held_out
         predicted = self._predict(fitted.expression, self.goal, held_out)
         error = float(np.sqrt(np.mean(np.square(predicted - consensus(held_out.values)))))
         ratio = None if self.alone or not np.isfinite(error) else self._ratio(fitted.expression)
         loss = ratio.value if ratio else error / (self.scale or 1.0) + 1e-3
         score = (
-            round(float(np.log(max(loss, 1e-300)) + PARSIMONY * length), 9)
+            round(float(np.log(max(loss, 1e-300)) + PARSIMONY * length(fitted.expression)), 9)
             if np.isfinite(loss) and np.isfinite(error)
             else np.inf
         )
-        return Candidate(fitted.expression, length, error, ratio, score)
+        return Candidate(fitted.expression, complexity(fitted.expression), error, ratio, score)
 
     def assess_all(self, expressions: Iterable[Expression]) -> list[Candidate]:
         """Assess those that a quick look at the consensus leaves in the running."""
@@ -158,7 +161,7 @@ class Judge:
         """Drop parts of a candidate that do not earn their length above the networks' own noise."""
 
         def loss(expression: Expression, error: float) -> float:
-            return float(np.log(np.hypot(error, self.noise)) + PARSIMONY * complexity(expression))
+            return float(np.log(np.hypot(error, self.noise)) + PARSIMONY * length(expression))
 
         shorter = prune(candidate.expression, self.target.fit.columns, self.goal, loss=loss, fitting=self.fit)
         return self.assess(shorter.expression)
@@ -250,6 +253,11 @@ class Judge:
             extrapolation=extrapolation,
             peer_extrapolation=peer_extrapolation,
         )
+
+
+def length(expression: Expression) -> int:
+    """Measure how long an equation is to tell: its nodes, and NUMBER more for each fitted number."""
+    return complexity(expression) + NUMBER * len(free(expression))
 
 
 def _set(expression: Expression, place: int, value: float) -> Expression:

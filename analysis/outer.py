@@ -17,36 +17,39 @@ Array = Float[np.ndarray, "..."]
 
 @dataclass(frozen=True, slots=True)
 class Outer:
-    """What is done to values, its slope, how a formula of the result is turned back, and where it may be used."""
+    """What is done to values, its slope, how a formula of the result is turned back, and the least value it takes.
 
-    name: str
+    Values are in standard deviations there. Functions of both signs are squared by nobody.
+    """
+
     apply: Callable[[Array], Array]
     slope: Callable[[Array], Array]
     undo: Callable[[Expression], Expression]
-    positive: bool
+    least: float
 
-
-OUTER = (
-    Outer("square", np.square, lambda y: 2 * y, lambda e: Apply("sqrt", (e,)), True),
-    Outer("reciprocal", lambda y: 1 / y, lambda y: -(y**-2.0), lambda e: 1.0 / e, False),
-    Outer("log", np.log, lambda y: 1 / y, lambda e: Apply("exp", (e,)), True),
-    Outer("over square", lambda y: y**-2.0, lambda y: -2 * y**-3.0, lambda e: 1.0 / Apply("sqrt", (e,)), True),
-    Outer("exp", np.exp, np.exp, lambda e: Apply("log", (e,)), False),
-    Outer("root", np.sqrt, lambda y: 0.5 / np.sqrt(y), lambda e: e**2.0, True),
-)
 
 APART = 0.02
 """Values nearer to zero than this, in standard deviations, cannot be inverted."""
+NEARLY = -0.1
+"""Lineages may stray so far below zero where the quantity is not negative."""
+
+OUTER = (
+    Outer(np.square, lambda y: 2 * y, lambda e: Apply("sqrt", (e,)), NEARLY),
+    Outer(lambda y: 1 / y, lambda y: -(y**-2.0), lambda e: 1.0 / e, APART),
+    Outer(np.log, lambda y: 1 / y, lambda e: Apply("exp", (e,)), APART),
+    Outer(lambda y: y**-2.0, lambda y: -2 * y**-3.0, lambda e: 1.0 / Apply("sqrt", (e,)), APART),
+    Outer(np.exp, np.exp, lambda e: Apply("log", (e,)), -np.inf),
+    Outer(np.sqrt, lambda y: 0.5 / np.sqrt(y), lambda e: e**2.0, APART),
+)
+
+STEEPEST = 30.0
+"""No exponential is taken of larger values."""
 
 
 def transformed(problem: Problem, outer: Outer) -> Problem | None:
     """Give the problem of a function of the values, None where that is not defined at all rows."""
     values = problem.values(problem.rows)
-    scale = values.std()
-    apart = np.abs(values).min() > APART * scale and (np.all(values > 0) or np.all(values < 0))
-    if not (apart or outer.name == "exp") or (outer.positive and values.min() <= 0):
-        return None
-    if outer.name == "exp" and np.abs(values).max() > 30:
+    if values.min() < outer.least * values.std() or (outer.least == -np.inf and np.abs(values).max() > STEEPEST):
         return None
 
     def slopes(rows: Rows) -> Float[np.ndarray, "lineages samples inputs"]:

@@ -16,11 +16,11 @@ from jaxtyping import Float
 from .combine import Merge, merges
 from .curves import curves
 from .derivative import derivative
-from .expression import Apply, Constant, Expression, complexity, evaluate, substitute
+from .expression import Apply, Constant, Expression, evaluate, substitute
 from .fit import fit, loose, prune
-from .judge import PARSIMONY
+from .judge import PARSIMONY, length
 from .ladder import ladder
-from .outer import OUTER, transformed
+from .outer import OUTER, Outer, transformed
 from .printing import to_text
 from .problem import Field, Problem, merged, survey, whole, without
 from .simplify import simplify
@@ -30,13 +30,11 @@ from .up_to_link import sums_up_to_link
 
 SAMPLES = 400
 GOOD = 2.0
-"""Error, in units of what the consensus is known with, up to which a formula is taken for the whole truth."""
-SHARED = 0.5
-"""Networks share mistakes: the consensus is never taken to be known better than this part of their disagreement."""
+"""Error, in units of what the lineages disagree by, up to which nothing else is tried: they share mistakes."""
 ROUNDING = 1e-4
-"""Nor better than this, in standard deviations of its own."""
-KEPT = 4
-ENOUGH = 8
+"""What a consensus is never known better than, in standard deviations of its own."""
+KEPT = 10
+ENOUGH = 16
 """So many good formulas of one problem are enough."""
 CHEAP = 0.45
 """Merges up to this cost are common enough in laws to be taken before others are tried."""
@@ -105,45 +103,41 @@ class Reducer:
         elif depth > 0:
             likely = merges(field)
             cheap = [merge for merge in likely if merge.certain and merge.cost <= CHEAP][:1]
-            yield self._merged(field, cheap, depth, outer)
+            if cheap:
+                yield self._merged(field, cheap[0], depth, outer)
             yield iter(sums_up_to_link(field)) if self.linked else _by_ladder(field)
-            if self.free:
-                yield self._split(field, depth, outer)
-            yield self._merged(field, [merge for merge in likely if merge not in cheap][:3], depth, outer)
-            if outer and self.free:
-                yield self._through_outer(field, depth)
+            for found in splits(field.problem)[:2] if self.free else ():
+                yield self._put_together(field, found, depth, outer)
+            for merge in [merge for merge in likely if merge not in cheap][:3]:
+                yield self._merged(field, merge, depth, outer)
+            for function in OUTER if outer and self.free else ():
+                yield self._through(function, field, depth)
 
-    def _merged(self, field: Field, chosen: Sequence[Merge], depth: int, outer: bool) -> Iterator[Expression]:
-        for merge in chosen:
-            smaller = merged(field.problem, merge.left, merge.right, merge.expression)
-            yield from (solution.expression for solution in self.solve(smaller, depth=depth, outer=outer))
-
-    def _split(self, field: Field, depth: int, outer: bool) -> Iterator[Expression]:
-        for found in splits(field.problem)[:2]:
-            yield from self._put_together(field, found, depth, outer)
+    def _merged(self, field: Field, merge: Merge, depth: int, outer: bool) -> Iterator[Expression]:
+        smaller = merged(field.problem, merge.left, merge.right, merge.expression)
+        yield from (solution.expression for solution in self.solve(smaller, depth=depth, outer=outer))
 
     def _put_together(self, field: Field, found: Split, depth: int, outer: bool) -> Iterator[Expression]:
         """Solve what a split leaves, for each of the likely curves of the variable split off."""
         compound = field.problem.compounds[found.place].expression
-        shapes = [curve.expression for curve in curves(found.values, found.curve, noise=found.noise, most=5)]
+        shapes = [curve.expression for curve in curves(found.values, found.curve, noise=found.noise, most=12)]
         if found.pure:
-            factors = self.solve(factor_of(field.problem, found), depth=depth - 1, outer=outer)[:2]
+            factors = self.solve(factor_of(field.problem, found), depth=depth - 1, outer=outer)[:1]
             for shape, factor in product(shapes, factors):
                 yield simplify(factor.expression * substitute(shape, {"x": compound}))
             return
-        for shape in map(bare, shapes[:2]):
-            offset, slope = parts(field.problem, found, evaluate(shape, {"x": found.values}))
-            factors = self.solve(slope, depth=depth - 1, outer=outer)[:2]
-            offsets = self.solve(offset, depth=depth - 1, outer=outer)[:2] if factors else []
-            for a, b in product(offsets, factors):
-                yield simplify(a.expression + b.expression * substitute(shape, {"x": compound}))
+        shape = bare(shapes[0])
+        offset, slope = parts(field.problem, found, evaluate(shape, {"x": found.values}))
+        factors = self.solve(slope, depth=depth - 1, outer=outer)[:2]
+        offsets = self.solve(offset, depth=depth - 1, outer=outer)[:2] if factors else []
+        for a, b in product(offsets, factors):
+            yield simplify(a.expression + b.expression * substitute(shape, {"x": compound}))
 
-    def _through_outer(self, field: Field, depth: int) -> Iterator[Expression]:
+    def _through(self, outer: Outer, field: Field, depth: int) -> Iterator[Expression]:
         """Undo an outer function where what is left then splits."""
-        for outer in OUTER:
-            inner = transformed(field.problem, outer)
-            if inner is not None and splits(inner):
-                yield from (outer.undo(one.expression) for one in self.solve(inner, depth=depth - 1, outer=False))
+        inner = transformed(field.problem, outer)
+        if inner is not None and splits(inner):
+            yield from (outer.undo(one.expression) for one in self.solve(inner, depth=depth - 1, outer=False))
 
 
 def _irrelevant(field: Field) -> set[int]:
@@ -187,13 +181,13 @@ def bare(expression: Expression) -> Expression:
 
 
 def _noise(field: Field) -> float:
-    """Say how exactly the consensus is known: its standard error, but not below what networks share."""
+    """Say how exactly the consensus is known: it shares mistakes about as large as the lineages' disagreement."""
     values = field.values
     scale = float(values.mean(axis=0).std())
     if len(values) < 2:
         return 10 * ROUNDING * scale
     disagreement = float(np.sqrt(values.var(axis=0, ddof=1).mean()))
-    return float(np.hypot(max(len(values) ** -0.5, SHARED) * disagreement, ROUNDING * scale)) or 1e-300
+    return float(np.hypot(disagreement, ROUNDING * scale)) or 1e-300
 
 
 def judged_by_value(field: Field, proposals: Iterator[Expression]) -> list[Solution]:
@@ -201,7 +195,7 @@ def judged_by_value(field: Field, proposals: Iterator[Expression]) -> list[Solut
     columns, goal, noise = field.problem.columns(field.problem.rows), field.values.mean(axis=0), _noise(field)
 
     def loss(expression: Expression, error: float) -> float:
-        return float(np.log(np.hypot(error / noise, 1.0))) + PARSIMONY * complexity(expression)
+        return float(np.log(np.hypot(error / noise, 1.0))) + PARSIMONY * length(expression)
 
     found: dict[str, Solution] = {}
     for expression in proposals:
@@ -226,7 +220,7 @@ def judged_by_direction(field: Field, proposals: Iterator[Expression]) -> list[S
     for expression in proposals:
         error = _angle(field.problem, expression, mean / size[:, None]) / noise
         if np.isfinite(error):
-            score = float(np.log(np.hypot(error, 1.0))) + PARSIMONY * complexity(expression)
+            score = float(np.log(np.hypot(error, 1.0))) + PARSIMONY * length(expression)
             found.append(Solution(expression, error, score))
     return found
 

@@ -34,7 +34,7 @@ class Split:
     """Compound `place` may be split off.
 
     `curve` is g at `settings`, rows of which only that compound's inputs count; known up to a factor where `pure`
-    (A is zero), else up to an offset too. `noise` is how exactly it is known.
+    (A is zero), else up to an offset too. `noise` is what the lineages disagree by: they share mistakes as large.
     """
 
     place: int
@@ -93,7 +93,7 @@ def _rank_one(
     each = np.einsum("r,lrs->ls", left[:, 0], table)
     sign = np.sign(right[0].sum()) or 1.0
     scale = sign * len(right[0]) ** 0.5 / sizes[0]
-    spread = _rms(each.std(axis=0, ddof=1)) / len(each) ** 0.5 if len(each) > 1 else 0.0
+    spread = _rms(each.std(axis=0, ddof=1)) if len(each) > 1 else 0.0
     curve = right[0] * sign * len(right[0]) ** 0.5
     return curve, float(np.hypot(abs(scale) * spread, ALWAYS * curve.std())), rest / noise
 
