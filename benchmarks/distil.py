@@ -54,11 +54,11 @@ def compare(bench: Bench, group: str, chosen: argparse.Namespace) -> list[Outcom
 
 
 def _row(bench: Bench, case: Case, chosen: argparse.Namespace) -> list[Outcome]:
-    earlier = {(one.case, one.program): one for one in kept(chosen.results)} if bench.seed == chosen.seed else {}
+    earlier = {one.asked: one for one in kept(chosen.results)}
     row = []
     print(f"{case.key:12}", end="", flush=True)
     for program in chosen.programs:
-        one = earlier.get((case.key, program))
+        one = earlier.get(bench.asked(case, program))
         if one is None:
             one = bench.measure(case, program)
             keep(one, chosen.results)

@@ -32,8 +32,12 @@ RECOVERED, TIME = 2.0, 0.5
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one program gave for one case: a formula or a reason for none, the seconds it took, and the verdict."""
+    """What one program gave for one case: a formula or a reason for none, the seconds it took, and the verdict.
 
+    `asked` says which case, of which program, how; the same is not measured twice.
+    """
+
+    asked: str
     group: str
     case: str
     program: str
@@ -61,7 +65,13 @@ class Bench:
         write_values(target, file)
         told = self._run(case, program, file)
         right = bool(told["text"]) and recovers(case, target, told["text"], theirs=program != OURS)
-        return Outcome(case.group, case.key, program, told["text"], told["cpu"], right, told["note"])
+        asked = self.asked(case, program)
+        return Outcome(asked, case.group, case.key, program, told["text"], told["cpu"], right, told["note"])
+
+    def asked(self, case: Case, program: str) -> str:
+        """Word what is measured."""
+        limits = f"{self.restarts} x {self.evaluations}" if program == OURS else f"{self.budget:g} s"
+        return f"{case.group} {case.key} {program} {limits} {self.rows} points seed {self.seed}"
 
     def _run(self, case: Case, program: str, file: Path) -> dict:
         if reason := self.peers.failed.get(program):
