@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .consensus import consensus, divide, peers
-from .expression import Expression, variables
+from .expression import Expression, complexity, variables
 from .fit import fit, predict
-from .judge import Candidate
+from .judge import PARSIMONY, Candidate
 from .printing import to_text
 from .stability import same_form
 from .target import Rows, Target
@@ -66,21 +66,22 @@ def settle(target: Target, chosen: Expression, rivals: Sequence[Expression], *, 
     Candidates are points drawn as the probe's are, of free functions also from a little beyond; where the networks
     cannot be asked, the held-out points serve. Those are asked where the two differ most for how far the
     networks disagree. Whichever errs more there by SURE standard errors, over lineages and regions, is
-    dropped, be it the chosen one. The same skeleton with other numbers is no rival.
+    dropped, be it the chosen one; but a longer one must earn its nodes, since networks share mistakes, and is no
+    rival where it hardly differs by more than they disagree. Nor is the same skeleton with other numbers.
     """
     others = [rival for rival in rivals if not same_form(rival, chosen)]
     grounds = _grounds(target, [chosen, *others], seed)
     best, waiting, dropped, last = chosen, others, list[Expression](), list[_Duel]()
     while True:
         duels = [_duel(target, grounds, best, rival) for rival in waiting]
-        dropped += [duel.rival for duel in duels if duel.margin > SURE]
-        stronger = min((duel for duel in duels if duel.margin < -SURE), key=lambda duel: duel.margin, default=None)
-        kept = [duel for duel in duels if abs(duel.margin) <= SURE]
+        dropped += [duel.rival for duel in duels if duel.lost]
+        stronger = min((duel for duel in duels if duel.won), key=lambda duel: duel.margin, default=None)
         if stronger is None:
+            kept = [duel for duel in duels if duel.open]
             return _report(best, kept, dropped, duels or last, grounds.names)
         dropped.append(best)
         best, last = stronger.rival, duels
-        waiting = [duel.rival for duel in duels if duel.margin <= SURE and duel is not stronger]
+        waiting = [duel.rival for duel in duels if not duel.lost and duel is not stronger]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +92,11 @@ class _Grounds:
     rows: Rows
     columns: dict[str, Float[np.ndarray, " samples"]]
     values: Float[np.ndarray, "lineages samples"]
+
+    def at(self, places: Int[np.ndarray, " telling"]) -> _Grounds:
+        """Take some of the points."""
+        columns = {name: column[places] for name, column in self.columns.items()}
+        return _Grounds(self.names, self.rows[places], columns, self.values[:, places])
 
 
 def _grounds(target: Target, expressions: Sequence[Expression], seed: int) -> _Grounds:
@@ -111,29 +117,52 @@ def _grounds(target: Target, expressions: Sequence[Expression], seed: int) -> _G
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Duel:
-    """How a rival did against an equation: by how many standard errors it lost, and at which points."""
+    """How a rival did against an equation where the two differ most.
+
+    `margin` is by how many standard errors it lost, `score` the logarithm of its error over the equation's, its
+    greater length counted in, and `difference` how far the two lie apart, in what networks disagree by.
+    """
 
     rival: Expression
     margin: float
+    score: float
+    difference: float
+    longer: int
     inputs: Rows
+
+    @property
+    def lost(self) -> bool:
+        """Whether it surely errs more."""
+        return self.margin > SURE
+
+    @property
+    def won(self) -> bool:
+        """Whether it is better by more than what a longer formula learns of mistakes that networks share."""
+        return self.margin < -SURE and self.score < 0
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing surely speaks for either; a longer one must say something else, and earn its nodes."""
+        return not self.lost and (self.longer <= 0 or (self.difference >= 1 and self.score < 0))
 
 
 def _duel(target: Target, grounds: _Grounds, best: Expression, rival: Expression) -> _Duel:
+    longer = complexity(rival) - complexity(best)
     if len(grounds.values) < 2:
-        return _Duel(rival, 0.0, grounds.rows[:0])
+        return _Duel(rival, 0.0, 0.0, 0.0, 0, grounds.rows[:0])
     spread = grounds.values.var(axis=0, ddof=1)
     noise = np.sqrt(spread + np.median(spread) + np.finfo(float).tiny)
     goal = consensus(target.fit.values)
     one, other = (_say(target, grounds, expression, goal) for expression in (best, rival))
-    telling = _telling(grounds, np.abs(one - other) / noise)
-    asked = _Grounds(
-        grounds.names,
-        grounds.rows[telling],
-        {name: column[telling] for name, column in grounds.columns.items()},
-        grounds.values[:, telling],
-    )
-    losses = [_errors(target, asked, expression) / noise[telling] for expression in (best, rival)]
-    return _Duel(rival, _margin(losses[1] - losses[0], divide(asked.rows)), asked.rows)
+    apart = np.abs(one - other) / noise
+    telling = _telling(grounds, apart)
+    if not len(telling):
+        return _Duel(rival, np.inf, np.inf, np.inf, longer, grounds.rows[:0])
+    asked = grounds.at(telling)
+    ours, theirs = (_errors(target, asked, expression) / noise[telling] for expression in (best, rival))
+    margin = _margin(theirs - ours, divide(asked.rows))
+    score = float(np.log(theirs.mean() / max(ours.mean(), np.finfo(float).tiny))) + PARSIMONY * longer
+    return _Duel(rival, margin, score, float(apart[telling].mean()), longer, asked.rows)
 
 
 def _say(
