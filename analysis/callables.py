@@ -41,19 +41,20 @@ def voices(functions: Any, *, output: int | None, names: Sequence[str], rows: Ro
     `names` are those of the inputs. Raises BadInput for what cannot be asked, or gives other than one number
     for each row.
     """
-    return tuple(_voice(one, name, output, names, rows[:2]) for name, one in _named(functions))
+    return tuple(_voice(one, name, output, names, rows[:2]) for name, one in named(functions))
 
 
-def _named(functions: Any) -> list[tuple[str, Any]]:
+def named(functions: Any) -> list[tuple[str, Any]]:
+    """List one function or several, and what each is called in messages. Raises BadInput for none."""
     if isinstance(functions, Mapping):
-        named = [(f"function {name!r}", one) for name, one in functions.items()]
+        found = [(f"function {name!r}", one) for name, one in functions.items()]
     elif isinstance(functions, list | tuple) or type(functions).__name__ == "ModuleList":
-        named = [(f"function {number}", one) for number, one in enumerate(functions, 1)]
+        found = [(f"function {number}", one) for number, one in enumerate(functions, 1)]
     else:
-        named = [("the function", functions)]
-    if not named:
+        found = [("the function", functions)]
+    if not found:
         raise BadInput("no functions", hint="give one or more functions of the inputs")
-    return named
+    return found
 
 
 def _voice(function: Any, name: str, output: int | None, names: Sequence[str], rows: Rows) -> Voice:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,11 +13,13 @@ from jaxtyping import Float
 
 from ..zoo.errors import NotFound
 from .distil import Distillation
+from .distil_evidence import Link, Support
 from .domain import rows_of
 from .equation import DIGITS, EquationRecord, Interval, Range, constant_in_words, evidence, formula, formula_latex
 from .expression import Expression, evaluate, substitute
 from .expression import variables as variables_of
 from .judge import Candidate, Estimate, Evidence
+from .parsing import parse
 from .printing import to_text
 from .target import Target
 
@@ -49,8 +51,9 @@ class Law:
 
     `equation` is None where no formula is as good a witness as the functions' peers are; `reason` says why, or what
     to be careful about. `front` holds the best formula of each size, the chosen one marked. `constants` are its
-    numbers set free, which are called as in `skeleton`. `inputs` are the functions' own, from which `derived`
-    variables are computed. With `linked` the law holds up to a monotone function of each function's own.
+    numbers set free, which are called as in `skeleton`; `evidence` and `support` are what speaks for it, and what
+    against it. `functions` names those that were asked, `inputs` what they take, from which `derived` variables are
+    computed. With `linked` the law holds up to a monotone function L of each function's own.
     """
 
     name: str
@@ -61,6 +64,8 @@ class Law:
     constants: tuple[Estimate, ...]
     front: tuple[FrontMember, ...]
     evidence: Evidence
+    support: Support
+    functions: tuple[str, ...]
     inputs: tuple[str, ...]
     derived: Mapping[str, Expression]
     record: EquationRecord
@@ -130,24 +135,27 @@ class Law:
         return "\n".join([self._headline(), *(f"  {line}" for line in lines)])
 
     def _repr_latex_(self) -> str:
-        return f"${formula_latex(self.record)}$" if self.equation is not None else ""
+        return f"${self._mathematics()}$" if self.equation is not None else ""
 
     def _repr_html_(self) -> str:
-        mathematics = (
-            f"<p>$\\displaystyle {escape(formula_latex(self.record))}$</p>" if self.equation is not None else ""
-        )
+        mathematics = f"<p>$\\displaystyle {escape(self._mathematics())}$</p>" if self.equation is not None else ""
         words = "".join(f"<li>{escape(line)}</li>" for line in self._words())
         return f"{mathematics}<p><code>{escape(self._headline())}</code></p><ul>{words}</ul>{self._table()}"
+
+    def _mathematics(self) -> str:
+        left, _, right = formula_latex(self.record).partition(" = ")
+        return rf"{left} = L\left({right}\right)" if self.linked else f"{left} = {right}"
 
     def _headline(self) -> str:
         if self.equation is None:
             return f"{self.name}: no equation"
-        return f"{self.name} = {formula(self.record, digits=DIGITS)}"
+        right = formula(self.record, digits=DIGITS)
+        return f"{self.name} = L({right})" if self.linked else f"{self.name} = {right}"
 
     def _words(self) -> list[str]:
-        link = "holds up to a monotone function of each network's own" if self.linked else ""
-        doubt = "" if self.status in ("equation", "no_equation") else self.status
-        return [*filter(None, (doubt, link, self.reason)), *evidence(self.record)]
+        link = "L is monotone, another one for each function" if self.linked and self.equation is not None else ""
+        doubt = f"ambiguous: {self.reason}" if self.status == "ambiguous" else self.reason
+        return [*filter(None, (doubt, link)), *evidence(self.record), *_said(self.support, self.functions)]
 
     def _table(self) -> str:
         head = "<tr><th>nodes</th><th>formula</th><th>error</th><th>peer ratio</th></tr>"
@@ -163,7 +171,34 @@ def _row(member: FrontMember) -> str:
     return f"<tr><td>{member.complexity}</td><td>{shown}</td><td>{member.error:.3g}</td><td>{ratio}</td></tr>"
 
 
-def law_of(result: Distillation, target: Target, *, inputs: Sequence[str], derived: Mapping[str, Expression]) -> Law:
+def _said(support: Support, functions: Sequence[str]) -> Iterator[str]:
+    """Say what else speaks for the equation, and what against it."""
+    if math.isfinite(support.gradient_agreement):
+        yield f"its gradient points as the functions' do: mean cosine {support.gradient_agreement:.4f}"
+    if math.isfinite(support.stability):
+        yield f"of other draws of functions and points {support.stability:.0%} choose the same form"
+    for one in support.dissenters:
+        yield f"{functions[one.lineage]} lies {one.ratio:.2g} times as far from it as the others do (p = {one.p:.2g})"
+    for rival in support.rivals:
+        if rival.status == "ambiguous":
+            yield f"{to_text(parse(rival.expression), digits=4)} fits as well"
+    yield from (_link(link, functions) for link in support.links if link.kind == "affine")
+
+
+def _link(link: Link, functions: Sequence[str]) -> str:
+    factor, offset = link.parameters
+    return f"{functions[link.lineage]} says {factor:.5g} times that, and {offset:.5g}"
+
+
+def law_of(
+    result: Distillation,
+    support: Support,
+    target: Target,
+    *,
+    functions: Sequence[str],
+    inputs: Sequence[str],
+    derived: Mapping[str, Expression],
+) -> Law:
     """Say what a distillation found in a form that people use."""
     found = result.status != "no_equation"
     return Law(
@@ -175,6 +210,8 @@ def law_of(result: Distillation, target: Target, *, inputs: Sequence[str], deriv
         constants=result.estimates if found else (),
         front=tuple(_member(candidate, chosen=found and candidate == result.chosen) for candidate in result.front),
         evidence=result.evidence,
+        support=support,
+        functions=tuple(functions),
         inputs=tuple(inputs),
         derived=derived,
         record=_record(result, target),

@@ -12,10 +12,11 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from ..zoo.errors import BadInput
-from .callables import Voice, numbers, voices
+from .callables import Voice, named, numbers, voices
 from .consensus import consensus, disagreement, relevance
 from .distil import distil as distil_target
 from .distil_choice import BUDGETS
+from .distil_evidence import weigh
 from .domain import FEWEST, Domain, domain_of, rows_of, split
 from .expression import Expression, Variable, evaluate
 from .expression import variables as variables_of
@@ -53,9 +54,10 @@ def distil(
     or several; or an array of what they gave, functions × samples, at the rows of `inputs`. `inputs` are rows (an
     array, a frame, a dict of columns), ranges {name: (low, high)} in which any point may be asked, or
     sampler(n, rng). Equations may be written in `variables`: the inputs, called by `names`, and what is `derived`
-    from them, {"r": "sqrt(x**2 + y**2)"}. Of several `output`s one is distilled. With `linked` each function
-    gives the quantity up to a monotone function of its own, as classifiers and latents do. `outside` are rows
-    beyond, where extrapolation is checked; for ranges they are drawn.
+    from them, {"r": "sqrt(x**2 + y**2)"}; where all inputs are among them, the functions are asked for structure. Of
+    several `output`s one is distilled. With `linked` each function gives the quantity up to a monotone function
+    of its own, as classifiers and latents do. `outside` are rows beyond, where extrapolation is checked; for ranges
+    they are drawn.
 
     Raises BadInput for what does not fit, with the remedy.
     """
@@ -64,17 +66,21 @@ def distil(
     domain = domain_of(inputs, names)
     terms = _terms(domain.names, derived or {}, variables)
     asked = _of_values if _are_values(functions) else partial(_of_functions, output=output, linked=linked)
+    tell, name = progress or (lambda step: None), Variable(name).name
     with threadpool_limits(1):  # the searches fill the processors, and sums stay in one order
-        target = asked(functions, domain, terms, Variable(name).name, outside, samples=samples, seed=seed)
+        target = asked(functions, domain, terms, name, outside, samples=samples, seed=seed)
+        target = replace(target, linked=linked)
         result = distil_target(
-            replace(target, linked=linked),
+            target,
             engine=resolve(engine),
             restarts=max(1, int(restarts * searches)),
             evaluations=max(1000, int(evaluations * length)),
             seed=seed,
-            progress=progress or (lambda step: None),
+            progress=tell,
         )
-    return law_of(result, replace(target, linked=linked), inputs=domain.names, derived=terms.derived)
+        result, support = weigh(result, target, seed=seed, progress=tell)
+    labels = _labels(functions, len(target.fit.values))
+    return law_of(result, support, target, functions=labels, inputs=domain.names, derived=terms.derived)
 
 
 def _check(*, samples: int, restarts: int, evaluations: int, budget: str) -> None:
@@ -134,6 +140,13 @@ def _are_values(given: Any) -> bool:
     return hasattr(given, "__array__") and not _is_function(given)
 
 
+def _labels(given: Any, many: int) -> list[str]:
+    """Say what functions, or those whose values were given, are called in messages."""
+    if _are_values(given):
+        return [f"function {number}" for number in range(1, many + 1)]
+    return [label for label, _ in named(given)]
+
+
 def _is_function(given: Any) -> bool:
     return callable(given) or callable(getattr(given, "predict", None))
 
@@ -151,7 +164,7 @@ def _of_values(given: Any, domain: Domain, terms: Terms, name: str, outside: Any
             f"values of shape {values.shape} for {len(domain.rows)} rows",
             hint="give functions x samples, one value of each function for each row",
         )
-    values = _sound(values, [f"function {number}" for number in range(1, len(values) + 1)])
+    values = _sound(values, _labels(given, len(values)))
     halves = split(len(values.T), samples, seed + 1)
     fit, held_out = (Sample(domain.rows[one], terms.columns(domain.rows[one]), values[:, one]) for one in halves)
     return Target(name, fit, held_out, None)
@@ -178,6 +191,8 @@ def _of_functions(
     said = voices(given, output=output, names=domain.names, rows=fitting)
     beyond = domain.outside(samples, seed + 3) if outside is None else rows_of(outside, domain.names)[0]
     values = [_sound(_asked(said, rows), [voice.name for voice in said]) for rows in (fitting, held_out)]
+    functions = Functions(domain.names, partial(_asked, said), _slopes(said), domain.draw, domain.free)
+    written_in_all = set(domain.names) <= set(terms.allowed)  # formulas of what is asked have any of the inputs
     if not linked:  # those have no common scale on which they could disagree
         terms = replace(terms, allowed=_moving(said, terms, domain.draw(samples, seed + 4), seed))
     return Target(
@@ -185,7 +200,7 @@ def _of_functions(
         Sample(fitting, terms.columns(fitting), values[0]),
         Sample(held_out, terms.columns(held_out), values[1]),
         None if beyond is None else _beyond(said, terms, beyond),
-        Functions(domain.names, partial(_asked, said), _slopes(said), domain.draw, domain.free),
+        functions if written_in_all else None,
     )
 
 
