@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .consensus import consensus, divide, peers
-from .expression import Expression, complexity, variables
+from .expression import Expression, variables
 from .fit import fit, predict
-from .judge import PARSIMONY, Candidate
+from .judge import PARSIMONY, Candidate, length
 from .printing import to_text
 from .stability import same_form
 from .target import Rows, Target
@@ -147,7 +147,7 @@ class _Duel:
 
 
 def _duel(target: Target, grounds: _Grounds, best: Expression, rival: Expression) -> _Duel:
-    longer = complexity(rival) - complexity(best)
+    longer = length(rival) - length(best)
     if len(grounds.values) < 2:
         return _Duel(rival, 0.0, 0.0, 0.0, 0, grounds.rows[:0])
     spread = grounds.values.var(axis=0, ddof=1)
