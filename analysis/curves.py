@@ -122,12 +122,13 @@ def _best(texts: str, starts: Sequence[float], x: Column, y: Column) -> list[tup
     at = starts[best]
     if len(starts) > 1:
         between = starts[max(best - 1, 0)], starts[min(best + 1, len(starts) - 1)]
-        found = minimize_scalar(
-            lambda t: _linear(shapes, float(t), x, y)[0],
-            bounds=sorted(between),
-            method="bounded",
-            options={"maxiter": 20},
-        )
+        with np.errstate(all="ignore"):  # where a shape has no finite values, its error is infinite
+            found = minimize_scalar(
+                lambda t: _linear(shapes, float(t), x, y)[0],
+                bounds=sorted(between),
+                method="bounded",
+                options={"maxiter": 20},
+            )
         at = float(found.x) if found.fun < errors[best] else at
     both = (_linear(shapes, at, x, y, offset=offset) for offset in (True, False))
     return [(error, _written(shapes, at, weights)) for error, weights in both if np.isfinite(error)]

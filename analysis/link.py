@@ -26,7 +26,7 @@ from .target import Sample, Target
 Columns = Mapping[str, Float[np.ndarray, " samples"]]
 Column = Float[np.ndarray, " samples"]
 
-KNOTS = 6
+KNOTS = 8
 STEP = 1e-5
 """Relative step of a difference in a constant."""
 
@@ -75,16 +75,24 @@ class Link:
 def fit_link(inner: Column, values: Column) -> Link:
     """Fit a monotone function, rising or falling, to values over what a formula gives.
 
-    Isotonic regression of means over runs of neighbours, so that single points do not make steps.
+    A least-squares spline, made monotone where it is not (isotonic regression); straight beyond the ends.
     """
     from sklearn.isotonic import IsotonicRegression
 
+    low, high = float(inner.min()), float(inner.max())
+    if not high > low:
+        return Link(np.array([low]), np.array([values.mean()]))
     order = np.argsort(inner, kind="stable")
-    runs = np.array_split(order, max(4, min(64, len(order) // 8)))
-    x = np.array([inner[run].mean() for run in runs])
-    y = np.array([values[run].mean() for run in runs])
-    smooth = IsotonicRegression(increasing="auto").fit_transform(x, y) if np.ptp(x) > 0 else y
-    return Link(x, smooth)
+    smooth = _smooth(inner, values)[order]
+    if not np.isfinite(smooth).all():
+        smooth = values[order]
+    x = inner[order] + (high - low) * 1e-12 * np.arange(len(inner))
+    y = IsotonicRegression(increasing="auto").fit_transform(x, smooth)
+    tenth = max(len(x) // 50, 1)
+    reach = (high - low) / 10
+    before = y[0] - reach * (y[tenth] - y[0]) / (x[tenth] - x[0])
+    after = y[-1] + reach * (y[-1] - y[-1 - tenth]) / (x[-1] - x[-1 - tenth])
+    return Link(np.concatenate([[x[0] - reach], x, [x[-1] + reach]]), np.concatenate([[before], y, [after]]))
 
 
 def fit_up_to_link(expression: Expression, columns: Columns, values: Column, *, steps: int = 30) -> Fit:
