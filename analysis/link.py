@@ -32,27 +32,28 @@ STEP = 1e-5
 
 
 def scored(target: Target) -> Target:
-    """Give a linked target whose lineages are turned the same way and on one scale: normal scores of their values.
+    """Give a linked target whose lineages are turned the same way and on one scale.
 
-    Scores follow each lineage's ranks on the sample to fit on, at other points between them. Values are 0 on average
-    with a standard deviation of 1.
+    The scale is that of their mean normal scores on the sample to fit on; each lineage comes there by a smooth
+    monotone function of its own, so that only what it knows beyond a link is left.
     """
-    reference = np.sort(target.fit.values, axis=1)
-    signs = orientation(_standardised(_ranked(target.fit.values, reference)))
+    values = target.fit.values
+    ranked = _normal_scores(values)
+    signs = orientation(_standardised(ranked))[:, None]
+    common = (signs * ranked).mean(axis=0)
+    links = [fit_link(own, common) for own in signs * values]
 
     def on_scale(sample: Sample) -> Sample:
-        return replace(sample, values=signs[:, None] * _ranked(sample.values, reference))
+        return replace(sample, values=np.stack([f(own) for f, own in zip(links, signs * sample.values, strict=True)]))
 
     outside = None if target.outside is None else on_scale(target.outside)
     return replace(target, fit=on_scale(target.fit), held_out=on_scale(target.held_out), outside=outside)
 
 
-def _ranked(
-    values: Float[np.ndarray, "lineages samples"], reference: Float[np.ndarray, "lineages known"]
-) -> Float[np.ndarray, "lineages samples"]:
-    count = reference.shape[1]
-    scores = norm.ppf((np.arange(count) + 0.5) / count)
-    return np.stack([np.interp(own, known, scores) for own, known in zip(values, reference, strict=True)])
+def _normal_scores(values: Float[np.ndarray, "lineages samples"]) -> Float[np.ndarray, "lineages samples"]:
+    count = values.shape[1]
+    ranks = np.argsort(np.argsort(values, axis=1, kind="stable"), axis=1, kind="stable")
+    return np.asarray(norm.ppf((ranks + 0.5) / count))
 
 
 def _standardised(values: Float[np.ndarray, "lineages samples"]) -> Float[np.ndarray, "lineages samples"]:
