@@ -70,7 +70,7 @@ def crossed(problem: Problem, place: int, rest: Rows, settings: Rows) -> Float[n
     return np.asarray(values.reshape(len(values), len(rest), len(settings)))
 
 
-def _spread(problem: Problem, place: int, rows: Rows, count: int) -> Rows:
+def _spread(problem: Problem, place: int, rows: Rows, count: int) -> Float[np.ndarray, "settings inputs"]:
     """Take rows whose compound is spread evenly over its quantiles."""
     order = np.argsort(problem.of(problem.compounds[place], rows), kind="stable")
     return rows[order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(int)]]

@@ -150,6 +150,7 @@ def test_without_gradients_there_are_no_slopes(study, found, ground, monkeypatch
     assert functions_of(said, ground).slopes is None
 
 
+@pytest.mark.slow
 def test_a_feature_reads_as_a_formula_of_others_beside_the_one_in_inputs(study, found):
     """Of one network, the output is the sum of its hidden units, exactly."""
     hidden = [f for f in found.features if f.role == "hidden" and f.kind == "unit"]
@@ -169,6 +170,7 @@ def test_a_feature_reads_as_a_formula_of_others_beside_the_one_in_inputs(study, 
     assert {law.id for law in equations(study)} >= {"E1", second.id}
 
 
+@pytest.mark.slow
 def test_a_single_unit_is_distilled_and_says_that_it_has_no_peers(study):
     distil(study, only=["tanh-0/0:2"], budget="quick")
     law = next(law for law in equations(study) if law.feature == "tanh-0/0:2")
@@ -178,6 +180,7 @@ def test_a_single_unit_is_distilled_and_says_that_it_has_no_peers(study):
     assert "unit tanh-0/0:2, in 1 networks" in describe(study, law.id)
 
 
+@pytest.mark.slow
 def test_an_output_up_to_a_link_is_told_so(study):
     distil(study, only=["y"], linked=True)
     (row,) = query(study, "SELECT linked, status FROM equations WHERE equation = 'E1'")

@@ -154,6 +154,7 @@ def test_the_inputs_of_a_module_are_called_as_zoo_toml_says(alone: Study) -> Non
     np.testing.assert_allclose(said.slopes(rows)[0], np.tile([2, -3], (50, 1)), atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_message_is_distilled_in_terms_of_what_it_is_made_of(alone: Study) -> None:
     distil(alone, inner="message")
     (law,) = equations(alone)
@@ -169,6 +170,7 @@ def test_a_message_is_distilled_in_terms_of_what_it_is_made_of(alone: Study) -> 
     assert query(alone, "SELECT * FROM substitutions") == []
 
 
+@pytest.mark.slow
 def test_lineages_that_share_the_inputs_of_a_module_are_peers(tmp_path: Path) -> None:
     study = pairs(tmp_path, networks=3)
     found = cluster(study)
