@@ -28,6 +28,9 @@ data: $(RUNTIME)
 
 results: $(RUNTIME)
 	OMP_NUM_THREADS=1 $(BIN)/python data/recipes/alignment_cases.py
+	OMP_NUM_THREADS=1 $(BIN)/python data/recipes/distil_cases.py
+	OMP_NUM_THREADS=1 $(BIN)/python data/recipes/latent_cases.py
+	OMP_NUM_THREADS=1 $(BIN)/python data/recipes/message_cases.py
 
 clean:
 	rm -rf .venv build dist *.egg-info data/*/.consilience data/*/*/.consilience
