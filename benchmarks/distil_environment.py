@@ -45,5 +45,5 @@ def _pip(made: Environment, *arguments: str) -> str:
     """Install; give the first error of pip's if it could not, else nothing."""
     command = [made.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
-    errors = [line.strip() for line in done.stderr.splitlines() if "rror:" in line]
+    errors = [line.strip() for line in done.stderr.splitlines() if "error:" in line.lower()]
     return (errors or ["pip failed"])[-1] if done.returncode else ""
