@@ -60,7 +60,8 @@ def distil(
     front = _front(judge.assess(expression) for expression in ladder(target.fit.columns, judge.goal))
     if target.functions is not None and target.fit.columns:
         progress("asking the networks")
-        front = _front([*front, *judge.assess_all(reduce(target, seed=seed))])
+        told = [one for one in reduce(target, seed=seed) if {*variables(one)} <= {*target.fit.columns}]
+        front = _front([*front, *judge.assess_all(told)])
         front = _front([*front, *(judge.snap(judge.shorten(candidate)) for candidate in _likely(front))])
     if engine and target.fit.columns and not _settled(front):
         found = restart(engine, target.fit.columns, judge.goal, restarts=restarts, evaluations=evaluations, seed=seed)
@@ -113,9 +114,9 @@ def _front(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     """Keep what no simpler candidate beats."""
     best: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: (c.complexity, c.score, to_text(c.expression))):
-        if np.isfinite(candidate.score) and (not best or _merit(candidate) < _merit(best[-1])):
-            if best and best[-1].complexity == candidate.complexity:
-                best.pop()
+        if not np.isfinite(candidate.score) or (best and best[-1].complexity == candidate.complexity):
+            continue
+        if not best or _merit(candidate) < _merit(best[-1]):
             best.append(candidate)
     return tuple(best)
 

@@ -36,7 +36,7 @@ def plain(
         "evidence": asdict(found.evidence),
         "lineages": list(lineages),
         "ratios": list(ratios),
-        "relevance": {name: asdict(effect) for name, effect in effects.items()},
+        "relevance": {name: {"effect": one.effect, "kept": one.kept} for name, one in effects.items()},
         "stability": support.stability,
         "gradient_agreement": support.gradient_agreement,
         "links": [asdict(link) | {"lineage": lineages[link.lineage]} for link in support.links],

@@ -25,13 +25,15 @@ NOTHING = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """How far the consensus moves when a variable alone is redrawn, and whether that exceeds disagreement.
+    """How far the consensus moves when a variable alone is redrawn, and whether equations may be written in it.
 
-    NaN for another feature, which cannot be redrawn alone.
+    That they may where it exceeds disagreement and is wanted. NaN for another feature, which cannot be redrawn alone;
+    it is not `askable`, and neither is an input that counts and is not wanted.
     """
 
     effect: float
     kept: bool
+    askable: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +85,7 @@ def make_target(
 ) -> tuple[Target, dict[str, Effect]]:
     """Ask for two samples in the ground and one beyond it; drop variables on which the target does not depend.
 
-    In terms of inputs and what is computed from them, the target comes with the functions themselves.
+    The target comes with the functions themselves, unless it depends on inputs that equations may not be written in.
     """
     seed, samples = study.manifest.seed, settings.samples
     fitting, held_out = ground.halves(samples, seed)
@@ -100,7 +102,7 @@ def make_target(
         sample(fitting),
         sample(held_out),
         None if outside is None else sample(outside),
-        functions=None if terms.features else functions_of(said, ground),
+        functions=functions_of(said, ground) if all(effect.askable for effect in effects.values()) else None,
         linked=linked,
     )
     return target, effects
@@ -137,5 +139,9 @@ def _relevance(study: Study, said: Witness, ground: Ground, terms: Terms, rows: 
         for name, formula in ground.derived.items()
     }
     effects = inputs | derived
-    screened = {name: Effect(size, name in terms.variables and size > noise) for name, size in effects.items()}
-    return screened | {name: Effect(float("nan"), True) for name in terms.features}
+    wanted = {name: name in terms.variables for name in effects}
+    screened = {
+        name: Effect(size, wanted[name] and size > noise, wanted[name] or size <= noise or name in derived)
+        for name, size in effects.items()
+    }
+    return screened | {name: Effect(float("nan"), True, False) for name in terms.features}

@@ -635,3 +635,37 @@ def test_a_project_folder_without_rights(warm, tiny):
 def test_a_feature_that_is_not_there(warm, studied, tmp_path):
     folder = shutil.copytree(studied[0], tmp_path / "tiny")
     refused_well(warm("distil", "F999", folder=folder), 4, "no feature 'F999'", "consilience features")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("yy",), 4, ("no feature 'yy'", "did you mean 'y'?")),
+        (("--output", "z"), 4, ("no output 'z'", "there are y")),
+        (("relu-1/0:99",), 4, ("layer 0 of relu-1 has no unit '99'", "its units are 0 to 7")),
+        (("y", "--in", "a, c"), 4, ("'c' is neither a variable of the probe nor a feature", "it has a, b")),
+        (("--inner", "head"), 4, ("no network has a module 'head'", "there are")),
+        (
+            ("--engine", "opreon"),
+            2,
+            ("engine 'opreon' is not one of operon, pysr, auto, none", "did you mean 'operon'?"),
+        ),
+        (("--budget", "60"), 2, ("budget '60' is not one of quick, normal, thorough", "quick")),
+        (("networks/../.",), 2, ("is a zoo, not a feature", "consilience distil --zoo networks/../.")),
+    ],
+)
+def test_what_cannot_be_distilled_is_told_with_what_to_type(warm, studied, tmp_path, arguments, code, said):
+    folder = shutil.copytree(studied[0], tmp_path / "tiny")
+    refused_well(warm("distil", *arguments, folder=folder), code, *said)
+
+
+def test_a_choice_on_the_command_line_goes_before_zoo_toml(warm, studied, tmp_path):
+    folder = shutil.copytree(studied[0], tmp_path / "tiny")
+    done = warm("distil", "y", "--in", "a", "--engine", "auto", "--budget", "quick", "--dry-run", folder=folder)
+    assert "at most 1 searches an equation (auto)" in done.err
+    done = warm("distil", "y", "--in", "a", folder=folder)
+    assert done.code == 0, done.err
+    told = [json.loads(line) for line in lines(warm("equations", folder=folder).out)]
+    (asked,) = [row for row in told if row["terms"] == "a"]
+    assert asked["feature"] == "F1"
+    assert "in terms of a" in warm("show", asked["equation"], folder=folder).out
