@@ -201,7 +201,7 @@ class Judge:
     def _no_worse(self, trial: Candidate, chosen: Candidate) -> bool:
         if chosen.ratio is None or trial.ratio is None:
             return trial.error <= 1.05 * chosen.error
-        return trial.ratio.value <= chosen.ratio.value + chosen.ratio.error
+        return trial.score <= chosen.score or trial.ratio.value <= chosen.ratio.value + chosen.ratio.error
 
     def estimates(self, law: Expression) -> tuple[Expression, tuple[Estimate, ...]]:
         """Set every number of a law free, those that are exact one at a time, and ask each lineage.

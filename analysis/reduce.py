@@ -13,11 +13,11 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float
 
-from .combine import Merge, merges
+from .combine import Merge, merges, near_simple
 from .curves import curves
 from .derivative import derivative
-from .expression import Apply, Constant, Expression, evaluate, substitute
-from .fit import fit, loose, prune
+from .expression import Apply, Constant, Expression, constants, evaluate, substitute, with_constants
+from .fit import fit, loose, prune, settled
 from .judge import PARSIMONY, length
 from .ladder import ladder
 from .outer import OUTER, Outer, transformed
@@ -34,7 +34,7 @@ GOOD = 2.0
 ROUNDING = 1e-4
 """What a consensus is never known better than, in standard deviations of its own."""
 KEPT = 10
-ENOUGH = 16
+ENOUGH = 24
 """So many good formulas of one problem are enough."""
 CHEAP = 0.45
 """Merges up to this cost are common enough in laws to be taken before others are tried."""
@@ -63,7 +63,14 @@ def reduce(target: Target, *, seed: int) -> list[Expression]:
         return []
     problem = whole(target.functions, samples=SAMPLES, seed=seed + 11, linked=target.linked)
     reducer = Reducer(free=target.functions.free, linked=target.linked)
-    return [solution.expression for solution in reducer.solve(problem, depth=DEPTH)]
+    found = [solution.expression for solution in reducer.solve(problem, depth=DEPTH)]
+    return [*found, *(rounded(expression) for expression in found)]
+
+
+def rounded(expression: Expression) -> Expression:
+    """Take fitted numbers for the simple ones next to them: on the edge of a domain no other will do."""
+    numbers = [near_simple(value) if value else value for value in constants(expression)]
+    return simplify(with_constants(expression, numbers))
 
 
 class Reducer:
@@ -105,9 +112,12 @@ class Reducer:
             cheap = [merge for merge in likely if merge.certain and merge.cost <= CHEAP][:1]
             if cheap:
                 yield self._merged(field, cheap[0], depth, outer)
-            yield iter(sums_up_to_link(field)) if self.linked else _by_ladder(field)
+            if self.linked:
+                yield iter(sums_up_to_link(field))
             for found in splits(field.problem)[:2] if self.free else ():
                 yield self._put_together(field, found, depth, outer)
+            if not self.linked:
+                yield _by_ladder(field)
             for merge in [merge for merge in likely if merge not in cheap][:3]:
                 yield self._merged(field, merge, depth, outer)
             for function in OUTER if outer and self.free else ():
@@ -126,12 +136,14 @@ class Reducer:
             for shape, factor in product(shapes, factors):
                 yield simplify(factor.expression * substitute(shape, {"x": compound}))
             return
-        shape = bare(shapes[0])
-        offset, slope = parts(field.problem, found, evaluate(shape, {"x": found.values}))
+        shapes = [bare(shape) for shape in shapes]
+        curve = evaluate(shapes[0], {"x": found.values})
+        offset, slope = parts(field.problem, found, curve)
         factors = self.solve(slope, depth=depth - 1, outer=outer)[:2]
         offsets = self.solve(offset, depth=depth - 1, outer=outer)[:2] if factors else []
-        for a, b in product(offsets, factors):
-            yield simplify(a.expression + b.expression * substitute(shape, {"x": compound}))
+        for shape, a, b in product(shapes, offsets, factors):
+            alike = _as(curve, shape, found.values) if shape != shapes[0] else shape
+            yield simplify(a.expression + b.expression * substitute(alike, {"x": compound}))
 
     def _through(self, outer: Outer, field: Field, depth: int) -> Iterator[Expression]:
         """Undo an outer function where what is left then splits."""
@@ -165,6 +177,13 @@ def _by_ladder(field: Field) -> Iterator[Expression]:
     columns = dict(zip(names, field.columns.T, strict=True))
     for expression in ladder(columns, field.values.mean(axis=0)):
         yield substitute(expression, names)
+
+
+def _as(curve: Float[np.ndarray, " settings"], shape: Expression, x: Float[np.ndarray, " settings"]) -> Expression:
+    """Write a curve as a multiple of another shape with an offset."""
+    values = evaluate(shape, {"x": x})
+    factor, offset = np.polyfit(values, curve, 1)
+    return Constant(settled(float(factor))) * shape + Constant(settled(float(offset)))
 
 
 def bare(expression: Expression) -> Expression:
