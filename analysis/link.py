@@ -88,7 +88,8 @@ def fit_link(inner: Column, values: Column) -> Link:
     if not np.isfinite(smooth).all():
         smooth = values[order]
     x = inner[order] + (high - low) * 1e-12 * np.arange(len(inner))
-    y = IsotonicRegression(increasing="auto").fit_transform(x, smooth)
+    rising = bool(np.argsort(np.argsort(smooth)) @ (np.arange(len(x)) - (len(x) - 1) / 2) >= 0)  # "auto" warns
+    y = IsotonicRegression(increasing=rising).fit_transform(x, smooth)
     tenth = max(len(x) // 50, 1)
     reach = (high - low) / 10
     before = y[0] - reach * (y[tenth] - y[0]) / (x[tenth] - x[0])
