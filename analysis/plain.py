@@ -54,10 +54,9 @@ def distil(
     or several; or an array of what they gave, functions × samples, at the rows of `inputs`. `inputs` are rows (an
     array, a frame, a dict of columns), ranges {name: (low, high)} in which any point may be asked, or
     sampler(n, rng). Equations may be written in `variables`: the inputs, called by `names`, and what is `derived`
-    from them, {"r": "sqrt(x**2 + y**2)"}; where all inputs are among them, the functions are asked for structure. Of
-    several `output`s one is distilled. With `linked` each function gives the quantity up to a monotone function
-    of its own, as classifiers and latents do. `outside` are rows beyond, where extrapolation is checked; for ranges
-    they are drawn.
+    from them, {"r": "sqrt(x**2 + y**2)"}. Of several `output`s one is distilled. With `linked` each function gives
+    the quantity up to a monotone function of its own, as classifiers and latents do. `outside` are rows beyond,
+    where extrapolation is checked; for ranges they are drawn.
 
     Raises BadInput for what does not fit, with the remedy.
     """
@@ -191,8 +190,6 @@ def _of_functions(
     said = voices(given, output=output, names=domain.names, rows=fitting)
     beyond = domain.outside(samples, seed + 3) if outside is None else rows_of(outside, domain.names)[0]
     values = [_sound(_asked(said, rows), [voice.name for voice in said]) for rows in (fitting, held_out)]
-    functions = Functions(domain.names, partial(_asked, said), _slopes(said), domain.draw, domain.free)
-    written_in_all = set(domain.names) <= set(terms.allowed)  # formulas of what is asked have any of the inputs
     if not linked:  # those have no common scale on which they could disagree
         terms = replace(terms, allowed=_moving(said, terms, domain.draw(samples, seed + 4), seed))
     return Target(
@@ -200,7 +197,7 @@ def _of_functions(
         Sample(fitting, terms.columns(fitting), values[0]),
         Sample(held_out, terms.columns(held_out), values[1]),
         None if beyond is None else _beyond(said, terms, beyond),
-        functions if written_in_all else None,
+        Functions(domain.names, partial(_asked, said), _slopes(said), domain.draw, domain.free),
     )
 
 
