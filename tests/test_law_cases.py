@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "data" / "recipes"))
 
-from distil_cases import CACHE, Group, Question, feynman, notebooks  # noqa: E402
+from distil_cases import CACHE, CURVE, Group, Question, curve, curve_questions, feynman, notebooks  # noqa: E402
 from law_cases import zoo_target  # noqa: E402
 from laws import CONCEPTS, FEYNMAN, LAWS, SYMTORCH  # noqa: E402
 from mixture_units import is_mixture, mixture_target  # noqa: E402
@@ -172,6 +173,16 @@ def test_a_section_tells_what_came_out() -> None:
     assert "### B9. Laws: 1 of 2, 2 wanted: in part" in text
     assert "| I.1 | `m*v` | yes | `m*v` | 3 | 1.02 | 4 |" in text
     assert "| I.2 | `m/v` | **no** | no equation; nearest `m + v` | 3 |  | 9 |" in text
+
+
+def test_a_curve_tells_how_many_laws_came_out() -> None:
+    questions = curve_questions(CACHE)
+    hit = Outcome(True, "equation", "m*v", 3, 1.0, 1.0)
+    found = [[replace(hit, hit=number < len(CURVE) + 2)] for number in range(len(questions))]
+    text = "\n".join(curve(questions, found))
+    assert "| 1 − R² | 1 network | 2 networks | 5 networks | 10 networks | 20 networks |" in text
+    assert "| 1e-03 | 6 | 2 | 0 | 0 | 0 |" in text
+    assert "| 1e-05 | 0 | 0 | 0 | 0 | 0 |" in text
 
 
 MISSED = {"regression": "a polynomial is as good within the noise of these networks"}
