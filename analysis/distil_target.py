@@ -28,7 +28,7 @@ class Effect:
     """How far the consensus moves when a variable alone is redrawn, and whether equations may be written in it.
 
     That they may where it exceeds disagreement and is wanted. NaN for another feature, which cannot be redrawn alone;
-    it is not `askable`, and neither is an input that counts and is not wanted.
+    it is not `askable`, and neither is an input that counts and is not wanted, nor any variable made of it.
     """
 
     effect: float
@@ -116,6 +116,7 @@ def functions_of(said: Witness, ground: Ground) -> Functions:
         slopes=said.slopes if said.differentiable(ground.reference) else None,
         draw=ground.draw,
         free=ground.free,
+        derived=ground.derived,
     )
 
 
@@ -139,9 +140,10 @@ def _relevance(study: Study, said: Witness, ground: Ground, terms: Terms, rows: 
         for name, formula in ground.derived.items()
     }
     effects = inputs | derived
-    wanted = {name: name in terms.variables for name in effects}
+    wanted = {name for name in effects if name in terms.variables}
+    within = {part for name in wanted & {*derived} for part in variables(ground.derived[name])}
     screened = {
-        name: Effect(size, wanted[name] and size > noise, wanted[name] or size <= noise or name in derived)
+        name: Effect(size, name in wanted and size > noise, name in {*wanted, *within, *derived} or size <= noise)
         for name, size in effects.items()
     }
     return screened | {name: Effect(float("nan"), True, False) for name in terms.features}

@@ -6,14 +6,14 @@ split off and what is left is a function of the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from .derivative import derivative
-from .expression import Expression, Variable, evaluate
+from .expression import Expression, Variable, evaluate, variables
 from .target import Functions, Rows
 
 Slopes = Callable[[Rows], Float[np.ndarray, "lineages samples inputs"]]
@@ -43,10 +43,17 @@ class Problem:
     values: Callable[[Rows], Float[np.ndarray, "lineages samples"]]
     slopes: Slopes
     rows: Rows
+    derived: Mapping[str, Expression] = field(default_factory=dict)
 
     def columns(self, rows: Rows) -> dict[str, Float[np.ndarray, " samples"]]:
-        """Name the columns of rows."""
-        return dict(zip(self.names, rows.T, strict=True))
+        """Name the columns of rows, those of derived variables too."""
+        inputs = dict(zip(self.names, rows.T, strict=True))
+        return inputs | {name: evaluate(formula, inputs) for name, formula in self.derived.items()}
+
+    def at_hand(self) -> list[str]:
+        """Name the derived variables that are made of this problem's inputs only."""
+        inputs = {self.names[place] for compound in self.compounds for place in compound.inputs}
+        return [name for name, formula in self.derived.items() if inputs.issuperset(variables(formula))]
 
     def of(self, compound: Compound, rows: Rows) -> Float[np.ndarray, " samples"]:
         """Compute one compound at every row."""
@@ -60,7 +67,7 @@ def whole(functions: Functions, *, samples: int, seed: int, linked: bool = False
     slopes = functions.slopes or differences(functions.values, rows.std(axis=0))
     if linked:
         slopes = directions(slopes, rows)
-    return Problem(functions.names, compounds, functions.values, slopes, rows)
+    return Problem(functions.names, compounds, functions.values, slopes, rows, functions.derived)
 
 
 def directions(slopes: Slopes, rows: Rows) -> Slopes:

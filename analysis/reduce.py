@@ -19,7 +19,7 @@ from .derivative import derivative
 from .expression import Apply, Constant, Expression, constants, evaluate, substitute, with_constants
 from .fit import fit, loose, prune, settled
 from .judge import PARSIMONY, length
-from .ladder import ladder
+from .ladder import ladder, laurent
 from .outer import OUTER, Outer, transformed
 from .printing import to_text
 from .problem import Field, Problem, merged, survey, whole, without
@@ -142,7 +142,7 @@ class Reducer:
         factors = self.solve(slope, depth=depth - 1, outer=outer)[:2]
         offsets = self.solve(offset, depth=depth - 1, outer=outer)[:2] if factors else []
         for shape, a, b in product(shapes, offsets, factors):
-            alike = _as(curve, shape, found.values) if shape != shapes[0] else shape
+            alike = _as(curve, shape, found.values)
             yield simplify(a.expression + b.expression * substitute(alike, {"x": compound}))
 
     def _through(self, outer: Outer, field: Field, depth: int) -> Iterator[Expression]:
@@ -172,16 +172,21 @@ def _of_one(field: Field) -> Iterator[Expression]:
 
 
 def _by_ladder(field: Field) -> Iterator[Expression]:
-    """Write sums of products of compounds."""
-    names = {f"z{place}": compound.expression for place, compound in enumerate(field.problem.compounds)}
+    """Write sums of products of compounds, and of powers of them and of derived variables."""
+    problem, values = field.problem, field.values.mean(axis=0)
+    names = {f"z{place}": compound.expression for place, compound in enumerate(problem.compounds)}
     columns = dict(zip(names, field.columns.T, strict=True))
-    for expression in ladder(columns, field.values.mean(axis=0)):
+    known = problem.columns(problem.rows)
+    derived = {name: known[name] for name in problem.at_hand()}
+    for expression in (*ladder(columns, values), *laurent(columns | derived, values)):
         yield substitute(expression, names)
 
 
 def _as(curve: Float[np.ndarray, " settings"], shape: Expression, x: Float[np.ndarray, " settings"]) -> Expression:
     """Write a curve as a multiple of another shape with an offset."""
     values = evaluate(shape, {"x": x})
+    if not np.isfinite(values).all() or np.array_equal(values, curve) or np.ptp(values) == 0:
+        return shape
     factor, offset = np.polyfit(values, curve, 1)
     return Constant(settled(float(factor))) * shape + Constant(settled(float(offset)))
 
@@ -237,7 +242,7 @@ def judged_by_direction(field: Field, proposals: Iterator[Expression]) -> list[S
     noise = float(np.hypot(np.sqrt(np.median(apart / size**2)), 1e-3))
     found = []
     for expression in proposals:
-        error = _angle(field.problem, expression, mean / size[:, None]) / noise
+        error = _angle(field.problem, substitute(expression, field.problem.derived), mean / size[:, None]) / noise
         if np.isfinite(error):
             score = float(np.log(np.hypot(error, 1.0))) + PARSIMONY * length(expression)
             found.append(Solution(expression, error, score))

@@ -73,7 +73,7 @@ def crossed(problem: Problem, place: int, rest: Rows, settings: Rows) -> Float[n
 def _spread(problem: Problem, place: int, rows: Rows, count: int) -> Float[np.ndarray, "settings inputs"]:
     """Take rows whose compound is spread evenly over its quantiles."""
     order = np.argsort(problem.of(problem.compounds[place], rows), kind="stable")
-    return rows[order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(int)]]
+    return np.asarray(rows[order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(int)]])
 
 
 def _rank_one(
@@ -118,7 +118,8 @@ def parts(problem: Problem, found: Split, curve: Float[np.ndarray, " settings"])
 
 def _few(curve: Float[np.ndarray, " settings"]) -> Int[np.ndarray, " few"]:
     """Choose settings whose values are spread evenly from the least to the greatest."""
-    return np.argsort(curve, kind="stable")[np.linspace(0, len(curve) - 1, FEW).round().astype(int)]
+    order = np.argsort(curve, kind="stable")
+    return np.asarray(order[np.linspace(0, len(order) - 1, FEW).round().astype(int)])
 
 
 def _weighted(problem: Problem, place: int, settings: Rows, weights: Float[np.ndarray, " settings"]) -> Problem:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
+
+from .expression import Expression
 
 Columns = Mapping[str, Float[np.ndarray, " samples"]]
 Rows = Float[np.ndarray, "samples inputs"]
@@ -19,7 +21,7 @@ class Functions:
     `names` are those of the inputs, the columns of rows. `values` gives lineages × samples, `slopes` lineages ×
     samples × inputs (None: no gradients; differences of values serve). `draw(samples, seed)` gives rows
     spread as the probe's are. With `free` inputs may be set one by one (a box); otherwise only rows that were drawn
-    lie where the networks were trained.
+    lie where the networks were trained. `derived` says what further variables are, in the inputs.
     """
 
     names: tuple[str, ...]
@@ -27,6 +29,7 @@ class Functions:
     slopes: Callable[[Rows], Float[np.ndarray, "lineages samples inputs"]] | None
     draw: Callable[[int, int], Rows]
     free: bool = True
+    derived: Mapping[str, Expression] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -117,7 +117,12 @@ def with_derived(target: Target, folder: Path) -> Target:
         return replace(sample, columns=dict(sample.columns) | computed)
 
     outside = None if target.outside is None else widened(target.outside)
-    return replace(target, fit=widened(target.fit), held_out=widened(target.held_out), outside=outside)
+    functions = target.functions and replace(
+        target.functions, derived={one.name: parse(one.formula) for one in derived}
+    )
+    return replace(
+        target, fit=widened(target.fit), held_out=widened(target.held_out), outside=outside, functions=functions
+    )
 
 
 def told(folder: Path) -> list[float]:
