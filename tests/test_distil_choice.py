@@ -12,6 +12,7 @@ import pytest
 from consilience.analysis.distil_choice import Asked, budgeted, choose, with_settings
 from consilience.analysis.distil_target import functions_of, make_target, terms_of
 from consilience.analysis.ground import Ground, ground_of
+from consilience.analysis.parsing import parse
 from consilience.analysis.records import equations, query
 from consilience.analysis.run import distil, plan
 from consilience.analysis.show import describe
@@ -130,6 +131,23 @@ def test_a_target_comes_with_the_functions_of_its_members(study, found, ground):
     assert slopes.shape == (4, 100, 2)
     np.testing.assert_allclose(slopes.mean(axis=(0, 1)), [3.0, -2.0], atol=0.2)
     np.testing.assert_allclose(target.fit.values, said(target.fit.inputs))
+
+
+def test_what_depends_on_inputs_that_are_not_wanted_is_not_asked_as_a_function(study, found, ground):
+    output, hidden = found.features[0], next(f for f in found.features if f.role == "hidden")
+    said = witness(output, ground)
+
+    def asked(where: Ground, *names: str) -> bool:
+        terms = terms_of(study, output, found.features, where, Asked(terms=names))
+        target, _ = make_target(study, "y", said, where, terms, study.manifest.distil, linked=False)
+        assert set(target.fit.columns) <= set(names)
+        return target.functions is not None
+
+    assert asked(ground, "a", "b")
+    assert not asked(ground, "a")
+    assert not asked(ground, "a", "b", hidden.id)
+    with_sum = replace(ground, derived={"total": parse("a + b")})
+    assert asked(with_sum, "total")
 
 
 def test_slopes_of_what_is_standardised_are_those_of_its_values(study, found, ground):
