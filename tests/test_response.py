@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from consilience.zoo.blueprint import Blueprint
+from consilience.zoo.checkpoint import read_checkpoint
 from consilience.zoo.errors import BadInput, NotFound, Refused
 from consilience.zoo.network import Network, Scaling, gradients, record
+from consilience.zoo.onnx_module import build_onnx
 from consilience.zoo.record import trace
 from consilience.zoo.response import respond
 
@@ -76,3 +79,31 @@ def test_a_hidden_unit_without_a_gradient_is_told():
     assert respond(one, 0, layer="first").values(ROWS).shape == (40,)
     with pytest.raises(Refused, match="has no gradient"):
         respond(one, 0, layer="first").slopes(ROWS)
+
+
+def test_a_graph_gives_values_and_no_slopes(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = [np.random.default_rng(k).normal(size=size).astype("f4") for k, size in enumerate([(3, 5), (5,), (5, 1)])]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Add", ["m", "b"], ["a"]),
+        helper.make_node("Tanh", ["a"], ["t"]),
+        helper.make_node("MatMul", ["t", "v"], ["y"]),
+    ]
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 3])]
+    gives = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 1])]
+    kept = [numpy_helper.from_array(array, name) for array, name in zip(weights, "wbv", strict=True)]
+    graph = helper.make_graph(nodes, "g", given, gives, kept)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "g.onnx")
+    module = build_onnx(Blueprint(read_checkpoint(tmp_path / "g.onnx"), "", None, {}, 3, tmp_path))
+    layers = trace(module, torch.rand(2, 3)).layers
+    one = Network("g", "d", "g", module, layers, (3,))
+    hidden = np.tanh(ROWS @ weights[0] + weights[1])
+    response = respond(one, 2, layer=layers[0].name)
+    np.testing.assert_allclose(response.values(ROWS), hidden[:, 2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(respond(one, 0).values(ROWS), (hidden @ weights[2])[:, 0], rtol=1e-4, atol=1e-5)
+    for asked in (response, respond(one, 0)):
+        with pytest.raises(Refused, match="has no gradient"):
+            asked.slopes(ROWS[:4])
