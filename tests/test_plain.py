@@ -180,6 +180,21 @@ def test_equations_in_derived_variables() -> None:
     np.testing.assert_allclose(law.predict([[1, 1, 7], [3, 4, 7]]), [1.5, 0.12], rtol=1e-6)
 
 
+@pytest.mark.slow
+def test_a_law_up_to_a_link_of_each_functions_own() -> None:
+    def through(link: Function, seed: int) -> Function:
+        mistake = smooth(seed, size=0.003)
+        return lambda rows: link(0.1 + rows[:, 0] ** 2 + 2 * rows[:, 1] ** 2 + mistake(rows))
+
+    links = (np.exp, np.log, lambda q: np.tanh(q / 3), lambda q: -(q**1.5))
+    box = {"x1": (-1, 1), "x2": (-1, 1), "x3": (-1, 1)}
+    law = ladder([through(link, seed) for seed, link in enumerate(links)], box, linked=True, name="logit")
+    assert law.equation is not None
+    assert compare(law.equation, parse("x1**2 + 2*x2**2")) == "proved"
+    assert str(law).startswith("logit = L(x1**2 + 2*x2**2)")
+    assert law._repr_latex_() == r"$\mathrm{logit} = L\left(x_{1}^{2} + 2 x_{2}^{2}\right)$"
+
+
 def test_a_law_runs_and_prints_everywhere(law: Law, tmp_path: Any) -> None:
     rows = rows_of(9)
     expected = rows[:, 0] * rows[:, 1] / rows[:, 2] ** 2
