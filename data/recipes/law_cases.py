@@ -16,7 +16,7 @@ from consilience.analysis.target import Functions, Sample, Target
 from consilience.zoo.checkpoint import read_checkpoint
 from consilience.zoo.network import Network, gradients, predict
 
-SAMPLES, BATCH = 512, 4096
+SAMPLES, BATCH, TRIED = 512, 4096, 64
 FITTING, HELD_OUT, OUTSIDE = 1, 2, 3
 """What is added to a seed for each sample."""
 
@@ -47,11 +47,13 @@ def zoo_target(
     samples: int = SAMPLES,
     seed: int = 0,
     linked: bool = False,
+    doubt: float | None = None,
 ) -> Target:
     """Open a committed zoo as a target: an output, the first if none is named, of all networks or of some of them.
 
     Rows are drawn from the box of zoo.toml, and those outside from just beyond it; `networks` are places in the
-    order of their names.
+    order of their names. Of classifiers `doubt` keeps rows where the logits of most are nearer to 0: labels tell
+    nothing of how far beyond a threshold a point lies, and there networks of one kind make the same mistakes.
     """
     study = open_study(folder)
     opened = open_networks(study)
@@ -60,12 +62,12 @@ def zoo_target(
         tuple(opened[place] for place in (range(len(opened)) if networks is None else networks)),
         names.index(output) if output else 0,
     )
-    rows = Rowed(study, asked.values)
+    rows = Rowed(study, asked.values, doubt)
     return Target(
         name=output or names[0],
         fit=rows.drawn(samples, seed=seed + FITTING),
         held_out=rows.drawn(samples, seed=seed + HELD_OUT),
-        outside=rows.outside(samples, seed=seed + OUTSIDE),
+        outside=None if doubt else rows.outside(samples, seed=seed + OUTSIDE),
         functions=Functions(rows.names, asked.values, asked.slopes, rows.draw),
         linked=linked,
     )
@@ -86,6 +88,7 @@ class Rowed:
 
     study: Study
     values: Callable[[Rows], Float[np.ndarray, "lineages samples"]]
+    doubt: float | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,8 +96,12 @@ class Rowed:
         return tuple(variable.name for variable in self.study.probe.variables)
 
     def draw(self, samples: int, seed: int) -> Rows:
-        """Draw rows from the box."""
-        return self.study.probe.draw(samples, seed=seed)
+        """Draw rows from the box, or from where the networks are in doubt, as many as are found there."""
+        if self.doubt is None:
+            return self.study.probe.draw(samples, seed=seed)
+        rows = self.study.probe.draw(TRIED * samples, seed=seed)
+        near = (np.abs(self.values(rows)) < self.doubt).mean(axis=0) >= 0.5
+        return rows[near][:samples]
 
     def drawn(self, samples: int, *, seed: int) -> Sample:
         """Draw a sample from the box."""
