@@ -23,6 +23,10 @@ PATIENCE = len(ALPHABETS)
 AGREED = 0.5
 """R² of the peers on each other below which there is no consensus to distil."""
 
+FAITHFUL = 0.8
+"""R² on the consensus below which nothing is called a law, however little more the networks say of each other: what
+they learned from the same noise is as smooth, and half as well fitted by short formulas."""
+
 LONGEST = 45
 """No equation with more nodes is offered."""
 
@@ -73,8 +77,9 @@ def distil(
     if not chosen.passes:
         chosen = min(front, key=_merit)  # nothing is offered; the most accurate shows how far the search came
     form, estimates = judge.estimates(chosen.expression)
-    status, reason = _verdict(chosen, front, judge)
-    return Distillation(status, reason, chosen, form, estimates, front, judge.evidence(chosen.expression))
+    evidence = judge.evidence(chosen.expression)
+    status, reason = _verdict(chosen, front, judge, evidence)
+    return Distillation(status, reason, chosen, form, estimates, front, evidence)
 
 
 def _likely(front: Sequence[Candidate]) -> list[Candidate]:
@@ -136,7 +141,7 @@ def _simplest(front: Sequence[Candidate]) -> Candidate:
     return next(candidate for candidate in running if candidate.score <= best.score + slack)
 
 
-def _verdict(chosen: Candidate, front: Sequence[Candidate], judge: Judge) -> tuple[str, str]:
+def _verdict(chosen: Candidate, front: Sequence[Candidate], judge: Judge, evidence: Evidence) -> tuple[str, str]:
     if not np.isfinite(judge.scale) or judge.scale == 0:
         return "no_equation", "the consensus does not vary"
     if judge.alone:
@@ -151,6 +156,10 @@ def _verdict(chosen: Candidate, front: Sequence[Candidate], judge: Judge) -> tup
     if not chosen.passes:
         return "no_equation", (
             f"the best found, of {chosen.complexity} nodes, errs {_merit(chosen):.2f} times as much as the peers do"
+        )
+    if evidence.fidelity < FAITHFUL:
+        return "no_equation", (
+            f"the best found, of {chosen.complexity} nodes, explains {max(evidence.fidelity, 0.0):.0%} of the consensus"
         )
     if not variables(chosen.expression):
         return "no_equation", "no formula is better than a constant"

@@ -39,7 +39,7 @@ ENOUGH = 24
 CHEAP = 0.45
 """Merges up to this cost are common enough in laws to be taken before others are tried."""
 DEPTH = 6
-PROBLEMS = 60
+PROBLEMS = 40
 """So many problems are looked at for one target."""
 
 
