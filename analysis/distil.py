@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .doubt import DOUBT, in_doubt
 from .expression import Expression, variables
 from .fit import condense
 from .judge import AS_GOOD, PARSIMONY, Candidate, Estimate, Evidence, Judge
@@ -57,8 +58,31 @@ def distil(
 
     The ladder comes first, then `restarts` short searches with different seeds and alphabets; every
     expression is refitted without each lineage in turn and judged on that lineage at points that it was not
-    fitted to. With a single lineage there are no peers: the knee of the front is offered, and says so.
+    fitted to. With a single lineage there are no peers: the knee of the front is offered, and says so. Up to
+    a link, as of a classifier's logit, what falls short is looked for again where the lineages are in doubt.
     """
+    budget = {"restarts": restarts, "evaluations": evaluations, "seed": seed}
+    found = _distil(target, engine=engine, progress=progress, **budget)
+    near = in_doubt(target, seed=seed) if target.linked and found.reason else None
+    if near is None:
+        return found
+    progress("where the networks are in doubt")
+    again = _distil(near, engine=engine, progress=progress, **budget)
+    if again.status == "no_equation" or (found.status == "equation" and again.chosen.score >= found.chosen.score):
+        return found
+    where = f"holds where the networks are in doubt (|{target.name}| < {DOUBT:g}): beyond, they share mistakes"
+    return replace(again, reason="; ".join(filter(None, (where, again.reason))))
+
+
+def _distil(
+    target: Target,
+    *,
+    engine: Engine | None,
+    restarts: int,
+    evaluations: int,
+    seed: int,
+    progress: Callable[[str], None],
+) -> Distillation:
     judge = Judge(target)
     progress("ladder")
     front = _front(judge.assess(expression) for expression in ladder(target.fit.columns, judge.goal))

@@ -1,21 +1,25 @@
 """Sums of simple functions whose gradient is parallel to a given one: laws up to a link, in closed form.
 
 T has the direction g everywhere if g_j ∂T/∂x_i = g_i ∂T/∂x_j for all i, j. For T = Σ c φ(x) this is linear in c, so
-sparse sums come by orthogonal least squares, without knowing the link (Wetzel 2024, arXiv 2401.04978, has the
-criterion; the sums are ours).
+sums of a few terms come from small eigenvalue problems, without knowing the link (Wetzel 2024, arXiv 2401.04978, has
+the criterion; the sums are ours).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float
+from scipy.linalg import eigh
 
 from .derivative import derivative
 from .expression import Constant, Expression, Variable, evaluate, substitute
+from .fit import settled
+from .link import canonical
 from .parsing import parse
 from .problem import Field
 
@@ -23,8 +27,11 @@ SHAPES = (
     "x", "x**2", "x**3", "x**4", "1/x", "1/x**2", "sqrt(x)", "log(x)", "exp(x)", "exp(-x)", "exp(2*x)", "exp(-2*x)",
     "sin(x)", "cos(x)", "sin(2*x)", "cos(2*x)", "sin(pi*x)", "cos(pi*x)", "exp(x**2)", "exp(-x**2)", "tanh(x)",
 )  # fmt: skip
-TERMS = 5
-PROPOSED = 6
+TERMS = 4
+BEAM = 12
+"""So many sums of each number of terms are gone on with."""
+PROPOSED = 5
+"""So many sums of each number of terms are proposed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,30 +44,20 @@ class Term:
 
 
 def sums_up_to_link(field: Field) -> list[Expression]:
-    """Propose sums of up to TERMS simple functions, the best first, in the inputs."""
-    direction = field.partials.mean(axis=0)
+    """Propose sums of up to TERMS simple functions in the inputs, the best few of each length."""
     spread = field.columns.std(axis=0)
-    unit = direction * spread
+    unit = field.partials.mean(axis=0) * spread
     unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-300)
     terms = list(_terms(field))
-    if not terms:
+    if len(terms) < 2:
         return []
     slopes = np.stack([term.slopes * spread for term in terms], axis=-1)
-    sizes = np.sqrt(np.square(slopes).sum(axis=1).mean(axis=0))
-    twists = _twists(unit, slopes / sizes)
-    found = []
-    for anchor, term in enumerate(terms):
-        if 0 in term.places:
-            found += list(_grown(anchor, twists, slopes / sizes))
-    found.sort(key=lambda one: one[0])
+    slopes = slopes / (sizes := np.sqrt(np.square(slopes).sum(axis=1).mean(axis=0)))
     names = {f"z{place}": compound.expression for place, compound in enumerate(field.problem.compounds)}
-    seen: dict[tuple[int, ...], Expression] = {}
-    for _, chosen, weights in found:
-        key = tuple(sorted(chosen))
-        if key not in seen:
-            scaled = weights / sizes[list(chosen)]
-            seen[key] = substitute(_sum([terms[k].expression for k in chosen], scaled / scaled[0]), names)
-    return list(seen.values())[:PROPOSED]
+    return [
+        substitute(_sum([terms[k].expression for k in chosen], weights / sizes[list(chosen)]), names)
+        for chosen, weights in _sums(_twists(unit, slopes), slopes)
+    ]
 
 
 def _terms(field: Field) -> Iterator[Term]:
@@ -90,34 +87,37 @@ def _twists(
     return np.concatenate(planes)
 
 
-def _grown(
-    anchor: int, twists: Float[np.ndarray, "rows terms"], slopes: Float[np.ndarray, "samples compounds terms"]
-) -> Iterator[tuple[float, tuple[int, ...], Float[np.ndarray, " chosen"]]]:
-    """Add terms to the anchor one at a time, each time the one that turns the sum most towards the direction."""
-    chosen, remaining, residual = [anchor], twists.copy(), twists[:, anchor].copy()
-    for _ in range(TERMS - 1):
-        norms = np.linalg.norm(remaining, axis=0)
-        usable = norms > 1e-6 * np.linalg.norm(twists, axis=0)
-        usable[chosen] = False
-        if not usable.any():
-            return
-        gains = np.where(usable, np.abs(residual @ remaining) / np.where(usable, norms, 1.0), -1.0)
-        best = int(np.argmax(gains))
-        chosen.append(best)
-        axis = remaining[:, best] / norms[best]
-        residual = residual - axis * (axis @ residual)
-        remaining = remaining - np.outer(axis, axis @ remaining)
-        rest = np.linalg.lstsq(twists[:, chosen[1:]], -twists[:, anchor], rcond=None)[0]
-        weights = np.concatenate([[1.0], rest])
-        size = np.sqrt(np.square(slopes[:, :, chosen] @ weights).sum(axis=1))
-        turned = np.linalg.norm((twists[:, chosen] @ weights).reshape(-1, len(slopes)), axis=0)
-        sines = turned / np.maximum(size, 1e-300)
-        angle = float(np.sqrt(np.mean(np.square(np.minimum(sines, 1.0)))))
-        yield float(np.log(angle + 1e-4)) + 0.3 * len(chosen), tuple(chosen), weights
+def _sums(
+    twists: Float[np.ndarray, "rows terms"], slopes: Float[np.ndarray, "samples compounds terms"]
+) -> Iterator[tuple[tuple[int, ...], Float[np.ndarray, " chosen"]]]:
+    """Search for the sums that turn away least for their size: all of two terms, then the best with one more each.
+
+    For given terms the weights that do so are the first generalised eigenvector of two small matrices.
+    """
+    turned = twists.T @ twists
+    flat = slopes.reshape(-1, slopes.shape[2])
+    size = flat.T @ flat + 1e-9 * np.eye(flat.shape[1]) * len(flat)
+    subsets: list[tuple[int, ...]] = list(combinations(range(flat.shape[1]), 2))
+    for _ in range(2, TERMS + 1):
+        best = [subset for _, subset in sorted((_least(turned, size, subset), subset) for subset in subsets)[:BEAM]]
+        yield from ((subset, _weights(turned, size, subset)) for subset in best[:PROPOSED])
+        subsets = sorted({tuple(sorted({*subset, k})) for subset in best for k in range(len(size)) if k not in subset})
+
+
+def _least(
+    turned: Float[np.ndarray, "terms terms"], size: Float[np.ndarray, "terms terms"], subset: tuple[int, ...]
+) -> float:
+    picked = np.ix_(subset, subset)
+    return float(eigh(turned[picked], size[picked], eigvals_only=True, subset_by_index=[0, 0])[0])
+
+
+def _weights(
+    turned: Float[np.ndarray, "terms terms"], size: Float[np.ndarray, "terms terms"], subset: tuple[int, ...]
+) -> Float[np.ndarray, " chosen"]:
+    picked = np.ix_(subset, subset)
+    return np.asarray(eigh(turned[picked], size[picked], subset_by_index=[0, 0])[1][:, 0])
 
 
 def _sum(terms: list[Expression], weights: Float[np.ndarray, " chosen"]) -> Expression:
-    total = terms[0]
-    for term, weight in zip(terms[1:], weights[1:], strict=True):
-        total = total + Constant(float(weight)) * term
-    return total
+    parts = [Constant(settled(float(weight))) * term for term, weight in zip(terms, weights, strict=True)]
+    return canonical(reduce(lambda left, right: left + right, parts))

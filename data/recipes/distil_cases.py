@@ -28,8 +28,6 @@ from recovered import Outcome, recover
 DATA = Path(__file__).resolve().parent.parent
 CACHE = DATA / "laws" / ".cache"
 COUNTS, LEVELS = (1, 2, 5, 10, 20), (1e-3, 1e-4, 1e-5)
-DOUBT = 6.0
-"""A logit nearer to 0 leaves at least 0.25 % of doubt."""
 CURVE = ("I.8.14", "I.10.7", "I.24.6", "I.34.8", "I.44.4", "III.17.37")
 
 
@@ -108,7 +106,7 @@ def law_question(law: Law, folder: Path, *, networks: Sequence[int] | None = Non
 def ask_law(law: Law, folder: Path, networks: Sequence[int] | None, linked: bool, seed: int) -> Outcome:
     """Distil the output of a zoo."""
     truth = exact_up_to_link if linked else exact
-    target = zoo_target(folder, networks=networks, seed=seed, linked=linked, doubt=DOUBT if linked else None)
+    target = zoo_target(folder, networks=networks, seed=seed, linked=linked)
     return recover(target, lambda found: truth(found, law.expression, law.box), seed=seed)
 
 

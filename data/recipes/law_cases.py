@@ -47,13 +47,11 @@ def zoo_target(
     samples: int = SAMPLES,
     seed: int = 0,
     linked: bool = False,
-    doubt: float | None = None,
 ) -> Target:
     """Open a committed zoo as a target: an output, the first if none is named, of all networks or of some of them.
 
     Rows are drawn from the box of zoo.toml, and those outside from just beyond it; `networks` are places in the
-    order of their names. Of classifiers `doubt` keeps rows where the logits of most are nearer to 0: labels tell
-    nothing of how far beyond a threshold a point lies, and there networks of one kind make the same mistakes.
+    order of their names.
     """
     study = open_study(folder)
     opened = open_networks(study)
@@ -62,12 +60,12 @@ def zoo_target(
         tuple(opened[place] for place in (range(len(opened)) if networks is None else networks)),
         names.index(output) if output else 0,
     )
-    rows = Rowed(study, asked.values, doubt)
+    rows = Rowed(study, asked.values)
     return Target(
         name=output or names[0],
         fit=rows.drawn(samples, seed=seed + FITTING),
         held_out=rows.drawn(samples, seed=seed + HELD_OUT),
-        outside=None if doubt else rows.outside(samples, seed=seed + OUTSIDE),
+        outside=rows.outside(samples, seed=seed + OUTSIDE),
         functions=Functions(rows.names, asked.values, asked.slopes, rows.draw),
         linked=linked,
     )
@@ -88,7 +86,6 @@ class Rowed:
 
     study: Study
     values: Callable[[Rows], Float[np.ndarray, "lineages samples"]]
-    doubt: float | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,12 +93,8 @@ class Rowed:
         return tuple(variable.name for variable in self.study.probe.variables)
 
     def draw(self, samples: int, seed: int) -> Rows:
-        """Draw rows from the box, or from where the networks are in doubt, as many as are found there."""
-        if self.doubt is None:
-            return self.study.probe.draw(samples, seed=seed)
-        rows = self.study.probe.draw(TRIED * samples, seed=seed)
-        near = (np.abs(self.values(rows)) < self.doubt).mean(axis=0) >= 0.5
-        return rows[near][:samples]
+        """Draw rows from the box."""
+        return self.study.probe.draw(samples, seed=seed)
 
     def drawn(self, samples: int, *, seed: int) -> Sample:
         """Draw a sample from the box."""
