@@ -85,19 +85,19 @@ def _distil(
 ) -> Distillation:
     judge = Judge(target)
     progress("ladder")
-    front = _front(judge.assess(expression) for expression in ladder(target.fit.columns, judge.goal))
+    front = pareto(judge.assess(expression) for expression in ladder(target.fit.columns, judge.goal))
     if target.functions is not None and target.fit.columns:
         progress("asking the networks")
         told = [one for one in reduce(target, seed=seed) if {*variables(one)} <= {*target.fit.columns}]
-        front = _front([*front, *judge.assess_all(told)])
-        front = _front([*front, *(judge.snap(judge.shorten(candidate)) for candidate in _likely(front))])
+        front = pareto([*front, *judge.assess_all(told)])
+        front = pareto([*front, *(judge.snap(judge.shorten(candidate)) for candidate in _likely(front))])
     if engine and target.fit.columns and not _settled(front):
         found = restart(engine, target.fit.columns, judge.goal, restarts=restarts, evaluations=evaluations, seed=seed)
         front = _search(judge, front, found, progress=lambda n: progress(f"search {n} of at most {restarts}"))
     progress("choosing")
-    front = _front([*front, *(judge.snap(judge.shorten(candidate)) for candidate in _likely(front))])
-    chosen = judge.snap(_simplest(front))
-    front = _front([*front, chosen])
+    front = pareto([*front, *(judge.snap(judge.shorten(candidate)) for candidate in _likely(front))])
+    chosen = judge.snap(simplest(front))
+    front = pareto([*front, chosen])
     if not chosen.passes:
         chosen = min(front, key=_merit)  # nothing is offered; the most accurate shows how far the search came
     form, estimates = judge.estimates(chosen.expression)
@@ -112,7 +112,7 @@ def _likely(front: Sequence[Candidate]) -> list[Candidate]:
 
 def _settled(front: Sequence[Candidate]) -> bool:
     """Tell whether an equation is found already that is as good a witness as the peers: no search is needed."""
-    chosen = _simplest(front)
+    chosen = simplest(front)
     return chosen.ratio is not None and chosen.ratio.value <= AS_GOOD and not _outdone(chosen, front)
 
 
@@ -128,18 +128,18 @@ def _search(
     with closing(found):  # type: ignore[type-var]
         for number, expressions in enumerate(found, 1):
             progress(number)
-            before = _simplest(front).score
+            before = simplest(front).score
             condensed = (condense(one, columns, judge.goal, fitting=judge.fit).expression for one in expressions)
-            front = _front([*front, *judge.assess_all(condensed)])
-            front = _front([*front, judge.shorten(_simplest(front))])
-            chosen = _simplest(front)
+            front = pareto([*front, *judge.assess_all(condensed)])
+            front = pareto([*front, judge.shorten(simplest(front))])
+            chosen = simplest(front)
             idle = idle + 1 if chosen.score > before - PARSIMONY / 2 else 0
             if idle >= PATIENCE and chosen.passes and not _outdone(chosen, front):
                 break
     return front
 
 
-def _front(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+def pareto(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     """Keep what no simpler candidate beats."""
     best: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: (c.complexity, c.score, to_text(c.expression))):
@@ -154,7 +154,7 @@ def _merit(candidate: Candidate) -> float:
     return candidate.ratio.value if candidate.ratio else candidate.error
 
 
-def _simplest(front: Sequence[Candidate]) -> Candidate:
+def simplest(front: Sequence[Candidate]) -> Candidate:
     """Choose the simplest within one standard error of the best held-out error, parsimony counted in.
 
     What passes goes before what does not, however short that is.

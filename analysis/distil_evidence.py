@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .dissent import Dissent, dissenters
-from .distil import Distillation, _front, _simplest
+from .distil import Distillation, pareto, simplest
 from .expression import Expression
 from .fit import predict
 from .gradient_agreement import gradient_agreement
@@ -123,7 +123,7 @@ def _put(found: Distillation, better: Candidate, target: Target) -> Distillation
         chosen=chosen,
         skeleton=form,
         estimates=estimates,
-        front=_front([*found.front, chosen]),
+        front=pareto([*found.front, chosen]),
         evidence=judge.evidence(chosen.expression),
     )
 
@@ -150,8 +150,8 @@ def _stability(found: Distillation, target: Target, seed: int) -> float:
 def _choose(target: Target, expressions: Sequence[Expression]) -> Expression:
     """Choose as `distil` does."""
     judge = Judge(target)
-    front = _front(judge.assess(expression) for expression in expressions)
-    return _simplest(front).expression if front else expressions[0]
+    front = pareto(judge.assess(expression) for expression in expressions)
+    return simplest(front).expression if front else expressions[0]
 
 
 def _numbers(pooled: Pooled, many: int) -> tuple[Number, ...]:

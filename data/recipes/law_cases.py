@@ -16,7 +16,7 @@ from consilience.analysis.target import Functions, Sample, Target
 from consilience.zoo.checkpoint import read_checkpoint
 from consilience.zoo.network import Network, gradients, predict
 
-SAMPLES, BATCH, TRIED = 512, 4096, 64
+SAMPLES, BATCH = 512, 4096
 FITTING, HELD_OUT, OUTSIDE = 1, 2, 3
 """What is added to a seed for each sample."""
 
