@@ -62,9 +62,9 @@ def distil(
     a link, as of a classifier's logit, what falls short is looked for again where the lineages are in doubt.
     """
     budget = {"restarts": restarts, "evaluations": evaluations, "seed": seed}
-    found = _distil(target, engine=engine, progress=progress, **budget)
-    near = in_doubt(target, seed=seed) if target.linked and found.reason else None
-    if near is None:
+    near = in_doubt(target, seed=seed) if target.linked else None
+    found = _distil(target, engine=None if near else engine, progress=progress, **budget)
+    if near is None or not found.reason:
         return found
     progress("where the networks are in doubt")
     again = _distil(near, engine=engine, progress=progress, **budget)
