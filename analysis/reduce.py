@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 from jaxtyping import Float
@@ -116,10 +116,9 @@ class Reducer:
                 yield iter(sums_up_to_link(field))
             for found in splits(field.problem)[:2] if self.free else ():
                 yield self._put_together(field, found, depth, outer)
-            if not self.linked:
-                yield _by_ladder(field)
-            for merge in [merge for merge in likely if merge not in cheap][:3]:
-                yield self._merged(field, merge, depth, outer)
+            others = [merge for merge in likely if merge not in cheap][:3]
+            rare = (self._merged(field, merge, depth, outer) for merge in others)
+            yield chain(() if self.linked else _by_ladder(field), *rare)
             for function in OUTER if outer and self.free else ():
                 yield self._through(function, field, depth)
 
