@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 
+from .dissent import dissenters, without
 from .doubt import DOUBT, in_doubt
 from .expression import Expression, variables
 from .fit import condense
@@ -30,6 +32,19 @@ they learned from the same noise is as smooth, and half as well fitted by short 
 
 LONGEST = 45
 """No equation with more nodes is offered."""
+
+
+MAJORITY = 3
+"""So many lineages at least must be left for others to be called dissenters."""
+
+
+class Tools(TypedDict):
+    """What a search is made with."""
+
+    engine: Engine | None
+    restarts: int
+    evaluations: int
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +73,37 @@ def distil(
 
     The ladder comes first, then `restarts` short searches with different seeds and alphabets; every
     expression is refitted without each lineage in turn and judged on that lineage at points that it was not
-    fitted to. With a single lineage there are no peers: the knee of the front is offered, and says so. Up to
-    a link, as of a classifier's logit, what falls short is looked for again where the lineages are in doubt.
+    fitted to. With a single lineage there are no peers: the knee of the front is offered, and says so. Lineages
+    that dissent are left out and it is looked for again. Up to a link, as of a classifier's logit, what falls short is
+    looked for again where the lineages are in doubt.
     """
-    budget = {"restarts": restarts, "evaluations": evaluations, "seed": seed}
-    near = in_doubt(target, seed=seed) if target.linked else None
-    found = _distil(target, engine=None if near else engine, progress=progress, **budget)
+    tools: Tools = {"engine": engine, "restarts": restarts, "evaluations": evaluations, "seed": seed}
+    if target.linked:
+        return _up_to_link(target, tools, progress)
+    found = _distil(target, progress=progress, **tools)
+    named = [one.lineage for one in dissenters(target, found.chosen.expression)]
+    if not named or len(target.fit.values) - len(named) < MAJORITY:
+        return found
+    progress("without those who dissent")
+    return before_all(_distil(without(target, named), progress=progress, **tools), target)
+
+
+def before_all(found: Distillation, target: Target) -> Distillation:
+    """Hold an equation that some lineages had no part in against each of them."""
+    judge = Judge(target)
+    ratio, whole = found.chosen.ratio, judge.assess(found.chosen.expression).ratio
+    chosen = replace(found.chosen, ratio=replace(ratio, each=whole.each) if ratio and whole else ratio)
+    evidence = replace(found.evidence, agreement=judge.evidence(chosen.expression).agreement)
+    return replace(found, chosen=chosen, evidence=evidence)
+
+
+def _up_to_link(target: Target, tools: Tools, progress: Callable[[str], None]) -> Distillation:
+    near = in_doubt(target, seed=tools["seed"])
+    found = _distil(target, progress=progress, **(tools if near is None else {**tools, "engine": None}))
     if near is None or not found.reason:
         return found
     progress("where the networks are in doubt")
-    again = _distil(near, engine=engine, progress=progress, **budget)
+    again = _distil(near, progress=progress, **tools)
     if again.status == "no_equation" or (found.status == "equation" and again.chosen.score >= found.chosen.score):
         return found
     where = f"holds where the networks are in doubt (|{target.name}| < {DOUBT:g}): beyond, they share mistakes"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .dissent import Dissent, dissenters
-from .distil import Distillation, pareto, simplest
+from .dissent import Dissent, dissenters, without
+from .distil import Distillation, before_all, pareto, simplest
 from .expression import Expression
 from .fit import predict
 from .gradient_agreement import gradient_agreement
@@ -77,17 +77,20 @@ def weigh(
     if found.status != "equation":
         return found, Support()
     progress("rivals")
-    found, others = _settle(found, target, seed)
+    against = () if target.linked else dissenters(target, found.chosen.expression)
+    majority = without(target, [one.lineage for one in against]) if against else target
+    found, others = _settle(found, majority, seed)
+    found = before_all(found, target) if against else found
     progress("resamples and gradients")
     law = found.chosen.expression
     gradients = gradient_agreement(target, law)
     pooled = None if target.linked else pool(target, law)
     return found, Support(
-        stability=_stability(found, target, seed),
+        stability=_stability(found, majority, seed),
         gradient_agreement=gradients.value if gradients else math.nan,
         numbers=_numbers(pooled, len(found.estimates)) if pooled else (),
         links=_affine(pooled, len(target.fit.values)) if pooled else _monotone(target, law),
-        dissenters=() if target.linked else dissenters(target, law),
+        dissenters=against,
         rivals=others,
     )
 
