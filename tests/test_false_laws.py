@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from itertools import pairwise, product
-from typing import Any
 
 import numpy as np
 import pytest
@@ -138,20 +137,10 @@ def distilled(kind: str, seed: int, *, asked: bool, restarts: int, evaluations: 
     )
 
 
-MISSED = {
-    ("same noise", False): "networks that saw the same noise agree on what they made of it",
-    ("same noise", True): "networks that saw the same noise agree on what they made of it",
-}
-"""What is not held yet, and why."""
+CASES = list(product(ZOOS, (False, True)))
 
 
-def cases(missed: Container[tuple[str, bool]]) -> list[Any]:
-    pairs = product(ZOOS, (False, True))
-    marks = {pair: [pytest.mark.xfail(reason=why)] for pair, why in MISSED.items() if pair in missed}
-    return [pytest.param(*pair, marks=marks.get(pair, ())) for pair in pairs]
-
-
-@pytest.mark.parametrize(("kind", "asked"), cases(()))
+@pytest.mark.parametrize(("kind", "asked"), CASES)
 def test_where_there_is_no_law_none_is_offered(kind: str, asked: bool) -> None:
     found = distilled(kind, 0, asked=asked, restarts=1, evaluations=5_000, steps=300)
     assert found.status == "no_equation", str(found.chosen.expression)
@@ -159,7 +148,7 @@ def test_where_there_is_no_law_none_is_offered(kind: str, asked: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "asked"), cases(MISSED))
+@pytest.mark.parametrize(("kind", "asked"), CASES)
 def test_none_is_offered_nineteen_times_in_twenty(kind: str, asked: bool) -> None:
     said = Counter(
         distilled(kind, seed, asked=asked, restarts=2, evaluations=20_000, steps=400).status for seed in range(20)

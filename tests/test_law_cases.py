@@ -185,13 +185,17 @@ def test_a_curve_tells_how_many_laws_came_out() -> None:
     assert "| 1e-05 | 0 | 0 | 0 | 0 | 0 |" in text
 
 
-MISSED = {"regression": "a polynomial is as good within the noise of these networks"}
+LOOK_ALIKE = pytest.mark.xfail(reason="over v/c up to 2/3 a series in v/c is as near as these networks' mistakes")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["regression", "mixtures", "heat", *FEYNMAN])
-def test_laws_come_out_of_networks_on_a_fresh_seed(name: str, request: pytest.FixtureRequest) -> None:
-    if name in MISSED:
-        request.applymarker(pytest.mark.xfail(reason=MISSED[name]))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=LOOK_ALIKE if name == "I.10.7" else ())
+        for name in ("regression", "mixtures", "heat", *FEYNMAN)
+    ],
+)
+def test_laws_come_out_of_networks_on_a_fresh_seed(name: str) -> None:
     cases = [*notebooks(CACHE), *feynman(CACHE)]
     assert next(one for one in cases if one.name == name).ask(3).hit
