@@ -98,8 +98,10 @@ def before_all(found: Distillation, target: Target) -> Distillation:
 
 
 def _up_to_link(target: Target, tools: Tools, progress: Callable[[str], None]) -> Distillation:
+    """Take the ladder and the reducer alone where functions may be asked: engines search for values, not for slopes."""
+    tools = {**tools, "engine": None} if target.functions else tools
     near = in_doubt(target, seed=tools["seed"])
-    found = _distil(target, progress=progress, **(tools if near is None else {**tools, "engine": None}))
+    found = _distil(target, progress=progress, **tools)
     if near is None or not found.reason:
         return found
     progress("where the networks are in doubt")
