@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given
+from random_expressions import calm, expressions_of
 
 from consilience.analysis.compiled import compile_expression
 from consilience.analysis.derivative import derivative
@@ -38,18 +38,7 @@ SAMPLES = np.random.default_rng(1).uniform(-3, 3, (64, len(NAMES)))
 COLUMNS = dict(zip(NAMES, SAMPLES.T, strict=True))
 GRAVITY = parse("m1*m2/r**2")
 
-numbers = st.one_of(st.integers(-5, 5).map(float), st.floats(-9, 9, width=32), st.just(math.pi)).map(Constant)
-leaves = st.one_of(numbers, st.sampled_from(NAMES).map(Variable))
-
-
-def _calls(children: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
-    return st.sampled_from(sorted(FUNCTIONS)).flatmap(
-        lambda name: st.tuples(*[children] * FUNCTIONS[name].arity).map(lambda inner: Apply(name, inner))
-    )
-
-
-expressions = st.recursive(leaves, _calls, max_leaves=8)
-calm = settings(deadline=None, derandomize=True, max_examples=150)
+expressions = expressions_of(NAMES)
 
 
 def same(left: np.ndarray, right: np.ndarray) -> bool:

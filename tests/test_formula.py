@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-import math
 import pickle
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given
+from random_expressions import calm, expressions_of
 
 from consilience.analysis.derivative import derivative
-from consilience.analysis.expression import FUNCTIONS, Apply, Constant, Expression, Variable, evaluate
+from consilience.analysis.expression import FUNCTIONS, Apply, Expression, evaluate
 from consilience.analysis.parsing import parse
 from consilience.zoo.errors import BadFormula, MissingExtra
 
@@ -23,18 +22,7 @@ SAMPLES = np.random.default_rng(1).uniform(-3, 3, (64, len(NAMES)))
 COLUMNS = dict(zip(NAMES, SAMPLES.T, strict=True))
 GRAVITY = parse("1.0625*m1*m2/r**2")
 
-numbers = st.one_of(st.integers(-5, 5).map(float), st.floats(-9, 9, width=32), st.just(math.pi)).map(Constant)
-leaves = st.one_of(numbers, st.sampled_from(NAMES).map(Variable))
-
-
-def _calls(children: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
-    return st.sampled_from(sorted(FUNCTIONS)).flatmap(
-        lambda name: st.tuples(*[children] * FUNCTIONS[name].arity).map(lambda inner: Apply(name, inner))
-    )
-
-
-expressions = st.recursive(leaves, _calls, max_leaves=8)
-calm = settings(deadline=None, derandomize=True, max_examples=150)
+expressions = expressions_of(NAMES)
 needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed here")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -14,13 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_expressions import expressions_of
 
 from consilience.analysis.expression import (
-    FUNCTIONS,
-    Apply,
-    Constant,
     Expression,
-    Variable,
     constants,
     evaluate,
     with_constants,
@@ -35,17 +31,7 @@ COLUMNS = dict(zip(NAMES, SAMPLES.T, strict=True))
 COMPILER = shutil.which("gcc") or shutil.which("cc")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler is installed here")
 
-numbers = st.one_of(st.integers(-5, 5).map(float), st.floats(-9, 9, width=32), st.just(math.pi)).map(Constant)
-leaves = st.one_of(numbers, st.sampled_from(NAMES).map(Variable))
-
-
-def _calls(children: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
-    return st.sampled_from(sorted(FUNCTIONS)).flatmap(
-        lambda name: st.tuples(*[children] * FUNCTIONS[name].arity).map(lambda inner: Apply(name, inner))
-    )
-
-
-expressions = st.recursive(leaves, _calls, max_leaves=8)
+expressions = expressions_of(NAMES)
 
 
 def compiled(source: str, folder: Path) -> ctypes.CDLL:
