@@ -33,7 +33,6 @@ they learned from the same noise is as smooth, and half as well fitted by short 
 LONGEST = 45
 """No equation with more nodes is offered."""
 
-
 MAJORITY = 3
 """So many lineages at least must be left for others to be called dissenters."""
 
@@ -85,7 +84,9 @@ def distil(
     if not named or len(target.fit.values) - len(named) < MAJORITY:
         return found
     progress("without those who dissent")
-    return before_all(_distil(without(target, named), progress=progress, **tools), target)
+    again = before_all(_distil(without(target, named), progress=progress, **tools), target)
+    said = f"{len(named)} of {len(target.fit.values)} lineages dissent and are left out"
+    return replace(again, reason="; ".join(filter(None, (said, again.reason))))
 
 
 def before_all(found: Distillation, target: Target) -> Distillation:

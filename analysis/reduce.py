@@ -34,11 +34,13 @@ GOOD = 2.0
 ROUNDING = 1e-4
 """What a consensus is never known better than, in standard deviations of its own."""
 KEPT = 10
+"""So many formulas of one problem are handed on."""
 ENOUGH = 24
 """So many good formulas of one problem are enough."""
 CHEAP = 0.45
 """Merges up to this cost are common enough in laws to be taken before others are tried."""
 DEPTH = 6
+"""So many variables may be split off, or outer functions undone, one within another."""
 PROBLEMS = 40
 """So many problems are looked at for one target."""
 
@@ -86,9 +88,11 @@ class Reducer:
 
     def solve(self, problem: Problem, *, depth: int, outer: bool = True) -> list[Solution]:
         """Try what is simple first, and stop at the first formulas that leave nothing but noise."""
+        if self.left <= 0:
+            return []
         self.left -= 1
         field = survey(problem)
-        if self.left < 0 or not np.isfinite(field.values).all():
+        if not np.isfinite(field.values).all():
             return []
         needless = _irrelevant(field)
         if needless:

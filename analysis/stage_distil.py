@@ -28,7 +28,7 @@ from .study import Progress, Study, versions
 from .substitute import Substitution, substitute
 from .witness import Witness, witness
 
-VERSION = "distil-8"
+VERSION = "distil-9"
 LESS = {"thorough": "normal", "normal": "quick", "quick": "quick"}
 """The budget of hidden features that nobody asked for by name: there may be many of them."""
 

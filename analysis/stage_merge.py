@@ -18,13 +18,13 @@ from ..zoo.symmetry import symmetry
 from .averaging import has_statistics, same_architecture
 from .barrier import POINTS
 from .barrier import barrier as between
+from .labels import Targets, read_targets
 from .loss import Loss, loss_against, loss_beside
 from .merge import MATCHINGS, in_one_order
 from .merge import merge as merge_networks
 from .sources import sources, spare
 from .stage_ingest import WEIGHTS, Ingested, gather
 from .study import Study, open_study
-from .targets import Targets, read_targets
 from .written import MODEL, Writing, needs_config, write
 
 

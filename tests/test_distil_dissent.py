@@ -14,6 +14,7 @@ def test_a_dissenter_is_left_out_and_named() -> None:
     target = planted(["a*b/c"] * 5 + ["a*b/c + 0.8*cos(2*b)"], seed=3, mistake=0.003)
     found = distil(target, engine=None, restarts=0, evaluations=0, seed=0)
     assert compare(found.chosen.expression, parse("a*b/c")) == "proved"
+    assert "1 of 6 lineages dissent" in found.reason
     assert len(found.evidence.agreement) == 6
     assert found.chosen.ratio is not None
     assert found.chosen.ratio.value < 1.5
