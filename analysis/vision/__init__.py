@@ -1,0 +1,1 @@
+"""What units of vision networks see, as equations: kernels, tuning curves, families across networks."""
