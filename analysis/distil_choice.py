@@ -14,11 +14,9 @@ from ..zoo.layer import Layer
 from ..zoo.manifest import DistilTable
 from ..zoo.network import Network
 from .inner import end_of
+from .search import BUDGETS
 from .stage_cluster import Feature, Member
 from .study import Study
-
-BUDGETS = {"quick": (1 / 3, 1 / 4), "normal": (1, 1), "thorough": (3, 4)}
-"""By how much `restarts`, and the `evaluations` of each, are multiplied."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,13 @@ from ..zoo.errors import BadInput
 from .callables import Voice, named, numbers, voices
 from .consensus import consensus, disagreement, relevance
 from .distil import distil as distil_target
-from .distil_choice import BUDGETS
 from .distil_evidence import weigh
 from .domain import FEWEST, Domain, domain_of, rows_of, split
 from .expression import Expression, Variable, evaluate
 from .expression import variables as variables_of
 from .law import Law, law_of
 from .parsing import parse
-from .search import resolve
+from .search import BUDGETS, resolve
 from .target import Functions, Rows, Sample, Target
 
 NOTHING = 1e-3

@@ -25,6 +25,8 @@ Columns = Mapping[str, Float[np.ndarray, " samples"]]
 
 ALPHABETS = (("sqrt", "square"), ("sqrt", "square", "exp", "log"), ("square", "sin", "cos", "exp"))
 """Functions beside + - * / that restarts use in turn: small alphabets search deeper."""
+BUDGETS = {"quick": (1 / 3, 1 / 4), "normal": (1, 1), "thorough": (3, 4)}
+"""By how much `restarts`, and the `evaluations` of each, are multiplied."""
 
 
 @runtime_checkable
