@@ -1,0 +1,163 @@
+"""Race the laws of tuning on each unit: fitted on some stimuli, scored on the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ...zoo.errors import BadInput
+from ..expression import Expression, complexity
+from .tuning_fit import bind, fit_law, named
+from .tuning_laws import LAWS, TuningLaw, laws_of
+
+REDUCED = 0.9
+"""R² on held-out stimuli from which a law says what the unit does; below, the unit is not reduced."""
+
+AS_GOOD = 0.01
+"""So much of a unit's variance counts for nothing: a law that is this close to the best is as good."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LawFit:
+    """A law fitted to a unit.
+
+    `expression` is in the names of the coordinates. `r2` is on the held-out stimuli, 1 - SSE over the squares about
+    their mean (0 for a unit that does not vary); `r2_fit` and `bic` are on those that it was fitted to. `wins` marks
+    the one law that the race chose.
+    """
+
+    law: str
+    expression: Expression
+    parameters: Mapping[str, float]
+    r2: float
+    r2_fit: float
+    bic: float
+    wins: bool = False
+
+    @property
+    def reduced(self) -> bool:
+        """Tell whether the law says what the unit does: R² of REDUCED or more on held-out stimuli."""
+        return self.r2 >= REDUCED
+
+
+def race(
+    values: Float[np.ndarray, " samples"],
+    rows: Float[np.ndarray, "samples coordinates"],
+    names: Sequence[str],
+    kinds: Sequence[str],
+    *,
+    held_out: Bool[np.ndarray, " samples"] | None = None,
+) -> tuple[LawFit, ...]:
+    """Fit every law of these kinds of coordinates to one unit and choose one; see `race_units`."""
+    return race_units(np.asarray(values)[None], rows, names, kinds, held_out=held_out)[0]
+
+
+def race_units(
+    values: Float[np.ndarray, "units samples"],
+    rows: Float[np.ndarray, "samples coordinates"],
+    names: Sequence[str],
+    kinds: Sequence[str],
+    *,
+    held_out: Bool[np.ndarray, " samples"] | None = None,
+) -> tuple[tuple[LawFit, ...], ...]:
+    """Fit every law of these kinds of coordinates to each unit, in the library's order, and choose one for each.
+
+    The law with the fewest numbers, then the shortest, wins among those whose squared error on the held-out stimuli is
+    within one standard error of the best's (of paired differences; Breiman et al. 1984), or within AS_GOOD of the
+    variance. Nothing is forced: whether the winner is `reduced` says its R². Laws that have no value at some stimulus,
+    or as many numbers as there are stimuli to fit, do not race. Raises BadInput where LAWS has no such kinds, or a
+    response is not finite.
+    """
+    laws = laws_of(*kinds)
+    if not laws:
+        raise BadInput(f"no law of tuning for {' '.join(kinds)!r}", hint=f"known are {', '.join(LAWS)}")
+    curves, points = np.asarray(values, dtype=np.float64), np.asarray(rows, dtype=np.float64)
+    if not np.isfinite(curves).all():
+        raise BadInput("a response is not finite", hint="leave such units out")
+    out = alternate(points) if held_out is None else held_out
+    fits = [_fits(law, points, curves, tuple(names), out) for law in laws]
+    return tuple(_chosen([fit[unit] for fit in fits if fit]) for unit in range(len(curves)))
+
+
+def winner(fits: Sequence[LawFit]) -> LawFit:
+    """Give the law that won."""
+    return next(fit for fit in fits if fit.wins)
+
+
+def alternate(rows: Float[np.ndarray, "samples coordinates"]) -> Bool[np.ndarray, " samples"]:
+    """Hold out every second value of a coordinate, and on a grid of several the black fields of the chess board."""
+    ranks = [np.unique(np.round(column, 9), return_inverse=True)[1] for column in rows.T]
+    return np.asarray(np.sum(ranks, axis=0) % 2 == 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scored:
+    fit: LawFit
+    length: tuple[int, int]
+    errors: Float[np.ndarray, " held_out"]
+    variance: float
+
+
+def _fits(
+    law: TuningLaw,
+    rows: Float[np.ndarray, "samples coordinates"],
+    values: Float[np.ndarray, "units samples"],
+    names: tuple[str, ...],
+    out: Bool[np.ndarray, " samples"],
+) -> list[_Scored]:
+    thetas = fit_law(law, rows[~out], values[:, ~out], names)
+    if thetas is None:
+        return []
+    return [_scored(law, theta, rows, curve, names, out) for theta, curve in zip(thetas, values, strict=True)]
+
+
+def _scored(
+    law: TuningLaw,
+    theta: Float[np.ndarray, " parameters"],
+    rows: Float[np.ndarray, "samples coordinates"],
+    curve: Float[np.ndarray, " samples"],
+    names: tuple[str, ...],
+    out: Bool[np.ndarray, " samples"],
+) -> _Scored:
+    bound = bind(law, names)
+    errors = np.nan_to_num(np.square(bound.values(theta, rows) - curve), nan=np.inf)
+    fit = LawFit(
+        law.name,
+        bound.expression(theta),
+        named(bound, theta),
+        share(errors[out], curve[out]),
+        share(errors[~out], curve[~out]),
+        _bic(errors[~out], curve[~out], len(theta)),
+    )
+    return _Scored(fit, (len(theta), complexity(fit.expression)), errors[out], float(curve[out].var()))
+
+
+def share(errors: Float[np.ndarray, " some"], values: Float[np.ndarray, " some"]) -> float:
+    """Compute R² from squared errors: 1 - SSE over the squares about the mean; 0 where nothing varies."""
+    squares = float(np.square(values - values.mean()).sum()) if len(values) else 0.0
+    if squares <= 1e-20 * float(np.square(values).sum()):
+        return 0.0
+    return 1.0 - float(errors.sum()) / squares
+
+
+def _bic(errors: Float[np.ndarray, " some"], values: Float[np.ndarray, " some"], numbers: int) -> float:
+    floor = 1e-12 * float(np.square(values).mean()) + 1e-300
+    return len(errors) * float(np.log(errors.mean() + floor)) + numbers * float(np.log(len(errors)))
+
+
+def _chosen(scored: Sequence[_Scored]) -> tuple[LawFit, ...]:
+    best = min(scored, key=lambda one: float(one.errors.mean()))
+    running = [one for one in scored if _as_good(one, best)]
+    wins = min(running, key=lambda one: (*one.length, float(one.errors.mean())))
+    return tuple(replace(one.fit, wins=one is wins) for one in scored)
+
+
+def _as_good(one: _Scored, best: _Scored) -> bool:
+    worse = one.errors - best.errors
+    if not np.isfinite(worse).all():
+        return False
+    noise = float(worse.std(ddof=1)) / np.sqrt(len(worse)) if len(worse) > 1 else 0.0
+    return float(worse.mean()) <= max(noise, AS_GOOD * best.variance)
