@@ -20,7 +20,7 @@ from torch import nn
 from .errors import BadInput, Refused
 from .follow import first_tensor
 from .layer import Layer, LayerRecord
-from .record import capture, trace
+from .record import capture, narrow, trace
 from .store import content_key
 
 if TYPE_CHECKING:
@@ -84,14 +84,14 @@ def record(
 ) -> Iterator[dict[str, LayerRecord]]:
     """Run a network on rows or photos and give, batch by batch, what its layers did, by layer name.
 
-    The output layer's record is the prediction, before and after alike. A layer gives as many samples for
-    each row as it has positions. Raises as `predict` does, and Refused (forward) if the module computes in
-    another way than on the first rows.
+    Only the layers that the network lists are kept. The output layer's record is the prediction, before and after
+    alike. A layer gives as many samples for each row as it has positions. Raises as `predict` does, and Refused
+    (forward) if the module computes in another way than on the first rows.
     """
     if not len(inputs):
         return
     module = placed(network.module, device)
-    plan = trace(module, feed(network, two(inputs)).to(device))
+    plan = narrow(trace(module, feed(network, two(inputs)).to(device)), {layer.name for layer in network.layers})
     kept = sum(2 * 4 * layer.units * layer.positions for layer in plan.layers)
     for rows in batches(inputs, batch or fitting(plan.live + kept)):
         found, output = capture(module, feed(network, rows).to(device), plan=plan)
@@ -144,15 +144,21 @@ def to_module(
     scaling: Scaling | None,
     preprocessing: Preprocessing | None = None,
 ) -> torch.Tensor:
-    """Turn rows in physical units, or photos, into what a module takes.
+    """Turn rows in physical units, photos or images into what a module takes.
 
-    Photos are whole numbers from 0 to 255 of one byte, in RGB: samples, height, width, 3. Raises Refused
-    (input-shape, scaling) and what `preprocess` raises.
+    Photos are whole numbers from 0 to 255 of one byte, in RGB: samples, height, width, 3. Images are the same in
+    single precision, from 0 to 1, and are shown pixel for pixel at their own size. Raises Refused (input-shape,
+    scaling) and what `preprocess` raises.
     """
     if _is_photos(rows):
         from .preprocess import preprocess  # Pillow is for photos only
 
         rows = preprocess(rows, preprocessing, input_shape)
+    elif is_images(rows):
+        from .preprocess import pixel_for_pixel
+
+        rows = pixel_for_pixel(rows, preprocessing, input_shape)
+        input_shape = rows.shape[1:]
     flat = rows.reshape(len(rows), -1).astype(np.float64)
     if flat.shape[1] != prod(input_shape):
         raise Refused(
@@ -168,6 +174,11 @@ def to_module(
 
 def _is_photos(rows: np.ndarray) -> bool:
     return rows.dtype == np.uint8 and rows.ndim == 4 and rows.shape[3] == 3
+
+
+def is_images(rows: np.ndarray) -> bool:
+    """Tell images that are shown pixel for pixel, in RGB from 0 to 1."""
+    return rows.dtype == np.float32 and rows.ndim == 4 and rows.shape[3] == 3
 
 
 def precision(module: nn.Module) -> torch.dtype:

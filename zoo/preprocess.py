@@ -7,11 +7,13 @@ from math import isqrt, prod
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Num, UInt8
 
 from .errors import Refused
 
 _CORRECT = "correct [networks.preprocessing] in zoo.toml"
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+"""What of red, green and blue makes grey (ITU-R 601-2, as Pillow has it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,33 @@ def preprocess(
     steps = preprocessing or _plain(input_shape)
     size = steps.size or _size(input_shape, steps)
     found = np.stack([_resized(image, size, steps) for image in images]) if len(images) else np.empty((0, *size, 3))
-    values = found.reshape(len(images), *size, steps.depth).astype(np.float32)
-    values /= np.float32(255 / steps.scale)
-    values -= _spread(steps.mean, 0.0, steps, "mean")
-    values /= _spread(steps.std, 1.0, steps, "std")
-    laid = np.moveaxis(values, 3, 1) if steps.layout == "nchw" else values
+    laid = _normalised(found.reshape(len(images), *size, steps.depth), 255 / steps.scale, steps)
     if laid.shape[1:] != input_shape and not _flat(input_shape, steps, size):
         raise Refused("input-shape", f"takes {input_shape}, preprocessing gives {laid.shape[1:]}", hint=_CORRECT)
     return np.ascontiguousarray(laid.reshape(len(images), *input_shape))
+
+
+def pixel_for_pixel(
+    images: Num[np.ndarray, "samples height width 3"],
+    preprocessing: Preprocessing | None,
+    input_shape: tuple[int, ...],
+) -> Float32[np.ndarray, "samples ..."]:
+    """Show images in RGB from 0 to 1 as they are: the middle is not cut out, nothing is resized.
+
+    Channels, scale, mean, std and layout are the network's. What takes images as one row of numbers, or grey
+    ones without an axis for channels, gets them so. Raises Refused (preprocessing) for numbers that do not fit.
+    """
+    steps = preprocessing or _plain(input_shape)
+    laid = _normalised(_in_channels(images, steps), 1 / steps.scale, steps)
+    size = (images.shape[1], images.shape[2])
+    if laid.shape[1:] != input_shape and _flat(input_shape, steps, size):
+        laid = laid.reshape(len(images), *input_shape)
+    return np.ascontiguousarray(laid)
+
+
+def image_sides(preprocessing: Preprocessing | None, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Tell the height and width of the image that an input of this shape is. Raises Refused (input-shape)."""
+    return _size(shape, preprocessing or _plain(shape))
 
 
 def shape_shown(preprocessing: Preprocessing | None, side: int) -> tuple[int, ...]:
@@ -95,6 +116,21 @@ def _size(input_shape: tuple[int, ...], steps: Preprocessing) -> tuple[int, int]
 def _flat(input_shape: tuple[int, ...], steps: Preprocessing, size: tuple[int, int]) -> bool:
     """Tell an input that is an image in other words: one long row, or grey without an axis for channels."""
     return input_shape == (prod(size) * steps.depth,) or (steps.depth == 1 and input_shape == size)
+
+
+def _in_channels(images: np.ndarray, steps: Preprocessing) -> np.ndarray:
+    if steps.channels == "grey":
+        return images @ _LUMA[:, None]
+    return images[..., ::-1] if steps.channels == "bgr" else images
+
+
+def _normalised(images: np.ndarray, white: float, steps: Preprocessing) -> np.ndarray:
+    """Bring channels whose white is this number to the range that a network takes, and to its layout."""
+    values = images.astype(np.float32)
+    values /= np.float32(white)
+    values -= _spread(steps.mean, 0.0, steps, "mean")
+    values /= _spread(steps.std, 1.0, steps, "std")
+    return np.moveaxis(values, 3, 1) if steps.layout == "nchw" else values
 
 
 def _resized(image: np.ndarray, size: tuple[int, int], steps: Preprocessing) -> np.ndarray:

@@ -5,9 +5,10 @@ Layers are found by running the module, not by reading its code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import nn
 from .blocks import streams
 from .errors import Refused
 from .find import Found, Reading, find, lost
-from .follow import ask, follow
+from .follow import Observe, ask, follow
 from .graph import Node, Recorder, Run, anchors
 from .layer import ACTIVATIONS, ODD, Layer, LayerRecord
 from .layout import Layout
@@ -64,9 +65,56 @@ def trace(module: nn.Module, rows: torch.Tensor) -> Trace:
         layers=(*hidden, Layer(name, "dense", "output", units, 1.0, "identity")),
         readings={layer.name: (layer.pre, layer.post) for layer in found},
         functions=tuple(node.function for node in run.nodes),
-        live=_live(run.nodes) // len(rows),
+        live=live_bytes(run.nodes) // len(rows),
         whole=sum(node.bytes for node in run.nodes) // len(rows),
     )
+
+
+class _Enough(BaseException):
+    """Nothing that comes after this step is asked for; no `except Exception` of a module stops it."""
+
+
+def narrow(plan: Trace, names: Collection[str]) -> Trace:
+    """Keep the hidden layers of these names, and the output: nothing else is copied from a run."""
+    layers = tuple(layer for layer in plan.layers if layer.name in names or layer.role == "output")
+    return replace(
+        plan,
+        layers=layers,
+        readings={name: both for name, both in plan.readings.items() if name in names},
+    )
+
+
+def follow_until(
+    module: nn.Module, rows: torch.Tensor, observe: Observe, *, last: int, slopes: bool = False
+) -> torch.Tensor:
+    """Follow a module no further than the step of this number, and return what that gives.
+
+    What comes later never runs. Raises as `follow` does, and Refused (forward) where there are fewer steps.
+    """
+    numbers, ends = count(), list[torch.Tensor]()
+
+    def counted(step: Step) -> None:
+        observe(step)
+        if next(numbers) == last:
+            ends.append(step.result)
+            raise _Enough
+
+    with suppress(_Enough):
+        follow(module, rows, counted, slopes=slopes)
+    if not ends:
+        raise astray()
+    return ends[0]
+
+
+def nodes_until(module: nn.Module, rows: torch.Tensor, *, last: int) -> Sequence[Node]:
+    """Run a module no further than a step and describe the steps so far, for rows of any size that it takes."""
+    return _run(module, rows, last)[0].nodes
+
+
+def astray() -> Refused:
+    """Word the refusal of what does not take the same path for all inputs."""
+    hint = "take choices that depend on the data out"
+    return Refused("forward", "computes in another way for other inputs", hint=hint)
 
 
 def capture(module: nn.Module, rows: torch.Tensor, *, plan: Trace) -> tuple[dict[str, LayerRecord], torch.Tensor]:
@@ -98,11 +146,7 @@ def capture(module: nn.Module, rows: torch.Tensor, *, plan: Trace) -> tuple[dict
 
     output = follow(module, rows, observe)
     if tuple(passed) != plan.functions:
-        raise Refused(
-            "forward",
-            "computes in another way for other inputs",
-            hint="take choices that depend on the data out",
-        )
+        raise astray()
     return _records(plan, taken), output
 
 
@@ -120,27 +164,31 @@ def _records(plan: Trace, taken: Mapping[Reading, np.ndarray]) -> dict[str, Laye
     return {name: LayerRecord(taken[pre], taken[post]) for name, (pre, post) in plan.readings.items()}
 
 
-def _run(module: nn.Module, rows: torch.Tensor) -> tuple[Recorder, torch.Tensor]:
+def _run(module: nn.Module, rows: torch.Tensor, last: int | None = None) -> tuple[Recorder, torch.Tensor]:
     """Run a module; where the rules do not tell what the axes of a layer count, once more with one more row.
 
-    It runs once before, since some modules keep what they have computed once from their weights.
+    A whole run has another before it, since some modules keep what they have computed once from their weights.
     """
-    if not isinstance(module, Followed):
+    if last is None and not isinstance(module, Followed):
         with torch.no_grad(), suppress(Exception):  # which the next run tells
             module(rows)
-    recorder, output = _once(module, rows, {})
+    recorder, output = _once(module, rows, {}, last)
     if not any(lost(node, len(rows)) for node in recorder.nodes):
         return recorder, output
-    longer, _ = _once(module, torch.cat([rows, rows[:1]]), {})
-    return _once(module, rows, anchors(recorder.nodes, longer.nodes, len(rows)))
+    longer, _ = _once(module, torch.cat([rows, rows[:1]]), {}, last)
+    return _once(module, rows, anchors(recorder.nodes, longer.nodes, len(rows)), last)
 
 
-def _once(module: nn.Module, rows: torch.Tensor, known: Mapping[int, Layout]) -> tuple[Recorder, torch.Tensor]:
+def _once(
+    module: nn.Module, rows: torch.Tensor, known: Mapping[int, Layout], last: int | None
+) -> tuple[Recorder, torch.Tensor]:
     recorder = Recorder(rows, known)
+    if last is not None:
+        return recorder, follow_until(module, rows, recorder, last=last)
     return recorder, follow(module, rows, recorder)
 
 
-def _live(nodes: Sequence[Node]) -> int:
+def live_bytes(nodes: Sequence[Node]) -> int:
     """Count the bytes that the largest step needs, twice: something else is always kept beside it."""
     sizes = [node.bytes + sum(nodes[source].bytes for source in set(node.sources) if source >= 0) for node in nodes]
     return 2 * max(sizes, default=0)

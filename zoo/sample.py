@@ -136,6 +136,16 @@ def samples(values: torch.Tensor, view: View) -> Float32[np.ndarray, "samples un
 
 def laid(values: torch.Tensor, view: View) -> torch.Tensor:
     """Bring a tensor to samples × units, each position of a row a sample of its own."""
+    found = everywhere(values, view)
+    if view.pooled:
+        found = _POOL[len(view.pooled)](found.movedim(-1, 1), view.pooled).flatten(2).transpose(1, 2)
+    for place, count in enumerate(view.picked, start=1):
+        found = found.index_select(place, evenly(found.shape[place], count).to(found.device))
+    return found.reshape(-1, view.units)
+
+
+def everywhere(values: torch.Tensor, view: View) -> torch.Tensor:
+    """Bring a tensor to rows × places × units, every place of it; of a sequence that holds an image, the image's."""
     found = values.reshape(view.split).permute(view.order)
     found = found.reshape(len(found), *view.places, view.units)
     for place, shift in enumerate(view.shifts, start=1):
@@ -144,11 +154,7 @@ def laid(values: torch.Tensor, view: View) -> torch.Tensor:
     if view.image is not None:
         before, height, width = view.image
         found = found[:, before : before + height * width].reshape(len(found), height, width, view.units)
-    if view.pooled:
-        found = _POOL[len(view.pooled)](found.movedim(-1, 1), view.pooled).flatten(2).transpose(1, 2)
-    for place, count in enumerate(view.picked, start=1):
-        found = found.index_select(place, evenly(found.shape[place], count).to(found.device))
-    return found.reshape(-1, view.units)
+    return found
 
 
 def evenly(size: int, count: int) -> torch.Tensor:
