@@ -1,0 +1,110 @@
+"""A kernel's closed form as an expression of the place (x, y) on its grid, in pixels from the centre, y down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from ..expression import Apply, Constant, Expression, Variable, substitute
+
+X, Y, U, V = (Variable(name) for name in ("x", "y", "u", "v"))
+Numbers = Mapping[str, float]
+
+
+def kernel_expression(form: str, numbers: Numbers) -> Expression:
+    """Write a fitted form in x and y; a channel's values are these times its colour weight.
+
+    For `gabor`, whose channels have phases of their own, this is the part along the colour axis;
+    `channel_expression` has each channel in full.
+    """
+    return placed(profile(form, numbers), numbers)
+
+
+def channel_expression(form: str, numbers: Numbers, colour: tuple[float, ...], channel: int) -> Expression:
+    """Write what a fitted form says of one channel, in x and y."""
+    if form != "gabor":
+        return colour[channel] * kernel_expression(form, numbers)
+    turn = 2 * math.pi * numbers["frequency"] * U
+    cosine, sine, level = (numbers[f"{name}_{channel}"] for name in ("cosine", "sine", "level"))
+    wave = cosine * Apply("cos", (turn,)) + sine * Apply("sin", (turn,)) + level
+    return placed(wave * _envelope(numbers), numbers)
+
+
+def profile(form: str, numbers: Numbers) -> Expression:
+    """Write a fitted form in u and v, the coordinates along its angle and across it from its own centre."""
+    return PROFILES[form](numbers)
+
+
+def placed(expression: Expression, numbers: Numbers) -> Expression:
+    """Put x and y in the place of u and v."""
+    across, down = X - numbers.get("x0", 0.0), Y - numbers.get("y0", 0.0)
+    angle = numbers.get("angle", 0.0)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    turned = {"u": cosine * across + sine * down, "v": cosine * down - sine * across}
+    return substitute(expression, turned if "angle" in numbers else {"u": across, "v": down})
+
+
+def _constant(numbers: Numbers) -> Expression:
+    return Constant(numbers["amplitude"])
+
+
+def _gaussian(numbers: Numbers) -> Expression:
+    return numbers["amplitude"] * _round(numbers["sigma"])
+
+
+def _elongated_gaussian(numbers: Numbers) -> Expression:
+    return numbers["amplitude"] * _envelope(numbers)
+
+
+def _difference_of_gaussians(numbers: Numbers) -> Expression:
+    centre, surround = numbers["sigma"], numbers["sigma"] * numbers["ratio"]
+    return numbers["amplitude"] * (_round(centre) - numbers["surround"] * _round(surround))
+
+
+def _first_derivative(numbers: Numbers) -> Expression:
+    return numbers["amplitude"] * (U / numbers["sigma_u"]) * _envelope(numbers)
+
+
+def _second_derivative(numbers: Numbers) -> Expression:
+    return numbers["amplitude"] * (1 - U**2 / _square(numbers["sigma_u"])) * _envelope(numbers)
+
+
+def _axis_gabor(numbers: Numbers) -> Expression:
+    return numbers["amplitude"] * _wave(numbers) * _envelope(numbers)
+
+
+def _gabor(numbers: Numbers) -> Expression:
+    return (numbers["amplitude"] * _wave(numbers) + numbers["level"]) * _envelope(numbers)
+
+
+PROFILES: dict[str, Callable[[Numbers], Expression]] = {
+    "constant": _constant,
+    "gaussian": _gaussian,
+    "elongated_gaussian": _elongated_gaussian,
+    "difference_of_gaussians": _difference_of_gaussians,
+    "first_derivative": _first_derivative,
+    "second_derivative": _second_derivative,
+    "axis_gabor": _axis_gabor,
+    "gabor": _gabor,
+}
+
+
+def _wave(numbers: Numbers) -> Expression:
+    return Apply("cos", (2 * math.pi * numbers["frequency"] * U + numbers["phase"],))
+
+
+def _envelope(numbers: Numbers) -> Expression:
+    along, across = 2 * _square(numbers["sigma_u"]), 2 * _square(numbers["sigma_v"])
+    return _exp(-(U**2 / along) - V**2 / across)
+
+
+def _round(sigma: float) -> Expression:
+    return _exp(-(U**2 + V**2) / (2 * _square(sigma)))
+
+
+def _exp(exponent: Apply) -> Apply:
+    return Apply("exp", (exponent,))
+
+
+def _square(sigma: float) -> float:
+    return sigma * sigma
