@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from align_child import Arrays, Work, layers_of, serve
 
-from consilience.analysis.similarity import Activations, activations
+from consilience.analysis.alignment.similarity import Activations, activations
 
 FOUNDERS = 8
 """So many networks are clustered before others are added one by one."""
@@ -22,7 +22,7 @@ def _level(layers: Sequence[np.ndarray], *, odd: bool = False) -> list[Activatio
 
 def _method(method: str) -> Work:
     def work(data: Arrays) -> Callable[[], Arrays]:
-        from consilience.analysis.methods import align_networks
+        from consilience.analysis.alignment.methods import align_networks
 
         layers = layers_of(data)
         align_networks(_level([layer[:, :8] for layer in layers[:2]]), method=method)  # which imports what it needs
@@ -47,7 +47,7 @@ def _partner(found: Any) -> np.ndarray:
 
 def three_layers(data: Arrays) -> Callable[[], Arrays]:
     """Align layer by layer of two networks, without nulls."""
-    from consilience.analysis.methods import align_networks
+    from consilience.analysis.alignment.methods import align_networks
 
     layers = layers_of(data)
     pairs = list(zip(layers[::2], layers[1::2], strict=True))
@@ -60,7 +60,7 @@ def three_layers(data: Arrays) -> Callable[[], Arrays]:
 
 
 def three_with_nulls(data: Arrays) -> Callable[[], Arrays]:
-    from consilience.analysis.align import align
+    from consilience.analysis.alignment.align import align
 
     layers = layers_of(data)
     pairs = list(zip(layers[::2], layers[1::2], strict=True))
@@ -73,7 +73,7 @@ def three_with_nulls(data: Arrays) -> Callable[[], Arrays]:
 
 
 def cka(data: Arrays) -> Callable[[], Arrays]:
-    from consilience.analysis.similarity import cka as compare
+    from consilience.analysis.alignment.similarity import cka as compare
 
     layers = layers_of(data)
 
@@ -87,7 +87,7 @@ def cka(data: Arrays) -> Callable[[], Arrays]:
 
 
 def cka_table(data: Arrays) -> Callable[[], Arrays]:
-    from consilience.analysis.similarity import cka_table as compare
+    from consilience.analysis.alignment.similarity import cka_table as compare
 
     layers = layers_of(data)
     return lambda: {"table": compare(layers)}
@@ -97,7 +97,7 @@ def weights(data: Arrays) -> Callable[[], Arrays]:
     import torch
     from align_peers import module_of
 
-    from consilience.analysis.weight_matching import match_weights
+    from consilience.analysis.alignment.weight_matching import match_weights
     from consilience.zoo.network import Network
     from consilience.zoo.record import trace
 
@@ -123,7 +123,7 @@ def weights(data: Arrays) -> Callable[[], Arrays]:
 
 
 def zoo(data: Arrays) -> Callable[[], Arrays]:
-    from consilience.analysis.cluster import cluster
+    from consilience.analysis.alignment.cluster import cluster
 
     layers = layers_of(data)
 
@@ -136,8 +136,8 @@ def zoo(data: Arrays) -> Callable[[], Arrays]:
 
 def one_by_one(data: Arrays) -> Callable[[], Arrays]:
     """Cluster some networks and let the others join, each timed by itself, in seconds of the processor."""
-    from consilience.analysis.cluster import cluster
-    from consilience.analysis.insert import insert, standing
+    from consilience.analysis.alignment.cluster import cluster
+    from consilience.analysis.alignment.insert import insert, standing
 
     layers = layers_of(data)
     fastest = np.full(len(layers) - FOUNDERS, np.inf)
@@ -165,8 +165,8 @@ def _grouped(level: Sequence[Activations], found: Any) -> Arrays:
 
 def nearest(data: Arrays) -> Callable[[], Arrays]:
     """Find the nearest units of two layers on disk."""
-    from consilience.analysis.nearest import mutual
-    from consilience.analysis.nearest import nearest as search
+    from consilience.analysis.alignment.nearest import mutual
+    from consilience.analysis.alignment.nearest import nearest as search
 
     left, right = (np.load(f"{data['folder']}/{side}.npy", mmap_mode="r") for side in ("left", "right"))
 

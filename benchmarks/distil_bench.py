@@ -16,10 +16,10 @@ import numpy as np
 from distil_environment import Environment
 from distil_sets import Case, write_values
 
-from consilience.analysis.expression import Expression, Variable, substitute
-from consilience.analysis.parsing import parse
-from consilience.analysis.simplify import simplify
-from consilience.analysis.target import Target
+from consilience.analysis.distillation.target import Target
+from consilience.analysis.formulas.expression import Expression, Variable, substitute
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.formulas.simplify import simplify
 from consilience.zoo.errors import BadFormula
 
 HERE = Path(__file__).parent

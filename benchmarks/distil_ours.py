@@ -9,9 +9,9 @@ import sys
 import torch
 from distil_sets import case
 
-from consilience.analysis.distil import distil
-from consilience.analysis.printing import to_text
-from consilience.analysis.search import resolve
+from consilience.analysis.distillation.distil import distil
+from consilience.analysis.distillation.search import resolve
+from consilience.analysis.formulas.printing import to_text
 
 
 def spent() -> float:

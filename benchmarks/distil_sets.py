@@ -10,9 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from consilience.analysis.expression import Expression, complexity, constants, evaluate, variables, with_constants
-from consilience.analysis.fit import fit
-from consilience.analysis.target import Columns, Target
+from consilience.analysis.distillation.target import Columns, Target
+from consilience.analysis.formulas.expression import (
+    Expression,
+    complexity,
+    constants,
+    evaluate,
+    variables,
+    with_constants,
+)
+from consilience.analysis.formulas.fit import fit
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 sys.path.insert(1, str(DATA / "recipes"))

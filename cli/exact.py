@@ -42,9 +42,9 @@ def exact(
 
     Example: consilience exact relu-32x32 --unit 0:3 --zoo data/gravity
     """
-    from ..analysis.catalogue import Rows
-    from ..analysis.exact import exact as write
-    from ..analysis.exact import facts
+    from ..analysis.project.catalogue import Rows
+    from ..analysis.stages.exact import exact as write
+    from ..analysis.stages.exact import facts
 
     check_format(format)
     with progress() as settings:

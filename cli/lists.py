@@ -90,7 +90,7 @@ def show(
 
     Example: consilience show E1
     """
-    from ..analysis.show import show as tell
+    from ..analysis.reports.show import show as tell
 
     with reading(zoo) as catalogue:
         for line in tell(catalogue, identifier):
@@ -123,7 +123,7 @@ def export(
 
     Example: consilience export laws.tex
     """
-    from ..analysis.records import export_equations
+    from ..analysis.reports.records import export_equations
 
     study = open_zoo(zoo)
     count = export_equations(study, file, format=format)
@@ -144,7 +144,7 @@ def plot(
 
     Example: consilience plot front agreement --out figures
     """
-    from ..analysis.stage_plot import plot as draw
+    from ..analysis.stages.stage_plot import plot as draw
 
     study = open_zoo(zoo)
     for path in draw(study, pictures=tuple(pictures or ()), folder=out):

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from .output import Reporter, say
 
 if TYPE_CHECKING:
-    from ..analysis.catalogue import Catalogue
-    from ..analysis.study import Study
+    from ..analysis.project.catalogue import Catalogue
+    from ..analysis.project.study import Study
 
 
 def open_zoo(zoo: Path | None, **settings: Any) -> Study:
     """Open the zoo that is named, or the nearest one upward."""
-    from ..analysis.study import find_study, open_study
+    from ..analysis.project.study import find_study, open_study
 
     return find_study(Path.cwd(), **settings) if zoo is None else open_study(zoo, **settings)
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..analysis.catalogue import Rows
-    from ..analysis.study import Progress
+    from ..analysis.project.catalogue import Rows
+    from ..analysis.project.study import Progress
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 EVERY = 10.0

@@ -39,7 +39,7 @@ def _stage(verb: str, zoo: Path | None, device: str, wait: float, dry_run: bool,
 
 def _work(verb: str, zoo: Path | None, device: str, wait: float, dry_run: bool, **arguments: Any) -> bool:
     """Run a stage, say what came of it, and tell whether a checkpoint was refused."""
-    from ..analysis import run as runs
+    from ..analysis.stages import run as runs
 
     with progress() as settings:
         study = open_zoo(zoo, device=device, wait_for_lock=wait, **settings)
@@ -143,9 +143,9 @@ def check(
 def _checked(paths: list[str], zoo: Path | None, said: dict[str, str], format: str | None) -> None:
     from dataclasses import asdict
 
-    from ..analysis.catalogue import Rows
-    from ..analysis.check import check as look
-    from ..analysis.check import nearest_study
+    from ..analysis.project.catalogue import Rows
+    from ..analysis.stages.check import check as look
+    from ..analysis.stages.check import nearest_study
 
     zoo = zoo or next((Path(path) for path in paths if _is_zoo(Path(path))), None)
     files = [str(Path(path).parent) if path.endswith(".toml") else path for path in paths]
@@ -197,7 +197,7 @@ def align(
     if write is None:
         _stage("align", zoo, device, wait_for_lock, dry_run)
         return
-    from ..analysis.stage_write import check_folder, write_aligned
+    from ..analysis.stages.stage_write import check_folder, write_aligned
 
     check_folder(open_zoo(zoo), write, force=force)
     refused = _work("align", zoo, device, wait_for_lock, dry_run)

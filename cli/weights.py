@@ -36,8 +36,8 @@ def barrier(
 
     Example: consilience barrier seed-1 seed-2 --targets labels.npy
     """
-    from ..analysis.catalogue import Rows
-    from ..analysis.stage_merge import barrier as measure
+    from ..analysis.project.catalogue import Rows
+    from ..analysis.stages.stage_merge import barrier as measure
 
     check_format(format)
     with progress() as settings:
@@ -68,8 +68,8 @@ def merge(
 
     Example: consilience merge seed-1 seed-2 seed-3 --output merged.safetensors
     """
-    from ..analysis.catalogue import Rows
-    from ..analysis.stage_merge import merge as work
+    from ..analysis.project.catalogue import Rows
+    from ..analysis.stages.stage_merge import merge as work
 
     check_format(format)
     with progress() as settings:

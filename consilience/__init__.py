@@ -12,45 +12,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .analysis.check import check
-    from .analysis.equation import EquationRecord
-    from .analysis.exact import exact
-    from .analysis.expression import Expression
-    from .analysis.law import Law
-    from .analysis.parsing import parse
-    from .analysis.records import equations, export_equations, features, networks, query
-    from .analysis.run import align, cluster, distil, ingest, probe, run
-    from .analysis.show import describe
-    from .analysis.stage_merge import barrier, merge
-    from .analysis.stage_plot import plot
-    from .analysis.study import Study, open_study
+    from .analysis.distillation.law import Law
+    from .analysis.formulas.equation import EquationRecord
+    from .analysis.formulas.expression import Expression
+    from .analysis.formulas.parsing import parse
+    from .analysis.project.study import Study, open_study
+    from .analysis.reports.records import equations, export_equations, features, networks, query
+    from .analysis.reports.show import describe
+    from .analysis.stages.check import check
+    from .analysis.stages.exact import exact
+    from .analysis.stages.run import align, cluster, distil, ingest, probe, run
+    from .analysis.stages.stage_merge import barrier, merge
+    from .analysis.stages.stage_plot import plot
     from .zoo.errors import ConsilienceError
 
 _HOMES = {
     "ConsilienceError": "zoo.errors",
-    "EquationRecord": "analysis.equation",
-    "Expression": "analysis.expression",
-    "Law": "analysis.law",
-    "Study": "analysis.study",
-    "align": "analysis.run",
-    "barrier": "analysis.stage_merge",
-    "check": "analysis.check",
-    "cluster": "analysis.run",
-    "describe": "analysis.show",
-    "distil": "analysis.run",
-    "equations": "analysis.records",
-    "exact": "analysis.exact",
-    "export_equations": "analysis.records",
-    "features": "analysis.records",
-    "ingest": "analysis.run",
-    "merge": "analysis.stage_merge",
-    "networks": "analysis.records",
-    "open_study": "analysis.study",
-    "parse": "analysis.parsing",
-    "plot": "analysis.stage_plot",
-    "probe": "analysis.run",
-    "query": "analysis.records",
-    "run": "analysis.run",
+    "EquationRecord": "analysis.formulas.equation",
+    "Expression": "analysis.formulas.expression",
+    "Law": "analysis.distillation.law",
+    "Study": "analysis.project.study",
+    "align": "analysis.stages.run",
+    "barrier": "analysis.stages.stage_merge",
+    "check": "analysis.stages.check",
+    "cluster": "analysis.stages.run",
+    "describe": "analysis.reports.show",
+    "distil": "analysis.stages.run",
+    "equations": "analysis.reports.records",
+    "exact": "analysis.stages.exact",
+    "export_equations": "analysis.reports.records",
+    "features": "analysis.reports.records",
+    "ingest": "analysis.stages.run",
+    "merge": "analysis.stages.stage_merge",
+    "networks": "analysis.reports.records",
+    "open_study": "analysis.project.study",
+    "parse": "analysis.formulas.parsing",
+    "plot": "analysis.stages.stage_plot",
+    "probe": "analysis.stages.run",
+    "query": "analysis.reports.records",
+    "run": "analysis.stages.run",
 }
 
 __all__ = [

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from consilience.analysis.expression import evaluate
-from consilience.analysis.parsing import parse
-from consilience.analysis.target import Functions, Sample, Target
+from consilience.analysis.distillation.target import Functions, Sample, Target
+from consilience.analysis.formulas.expression import evaluate
+from consilience.analysis.formulas.parsing import parse
 
 BOX = {"a": (1.0, 4.0), "b": (1.0, 4.0), "c": (1.0, 3.0)}
 Function = Callable[[np.ndarray], np.ndarray]

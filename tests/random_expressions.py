@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from consilience.analysis.expression import FUNCTIONS, Apply, Constant, Expression, Variable
+from consilience.analysis.formulas.expression import FUNCTIONS, Apply, Constant, Expression, Variable
 
 calm = settings(deadline=None, derandomize=True, max_examples=150)
 numbers = st.one_of(st.integers(-5, 5).map(float), st.floats(-9, 9, width=32), st.just(math.pi)).map(Constant)

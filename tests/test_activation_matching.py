@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from consilience.analysis.activation_matching import agree, match_activations, match_many
+from consilience.analysis.alignment.activation_matching import agree, match_activations, match_many
 from consilience.zoo.network import Network, predict
 from consilience.zoo.permute import permuted
 from consilience.zoo.record import trace

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from consilience.analysis.align import align, match
-from consilience.analysis.matching import Alignment
-from consilience.analysis.methods import METHODS, align_networks
-from consilience.analysis.similarity import Activations, activations, correlate
-from consilience.analysis.subspace import Directions
-from consilience.analysis.universe import universe
+from consilience.analysis.alignment.align import align, match
+from consilience.analysis.alignment.matching import Alignment
+from consilience.analysis.alignment.methods import METHODS, align_networks
+from consilience.analysis.alignment.similarity import Activations, activations, correlate
+from consilience.analysis.alignment.subspace import Directions
+from consilience.analysis.alignment.universe import universe
 from consilience.zoo.errors import BadInput
 
 MATCHING = ("assignment", "mutual", "partial", "universe")

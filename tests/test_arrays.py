@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import consilience
-from consilience.analysis.matching import Alignment
+from consilience.analysis.alignment.matching import Alignment
 from consilience.zoo.errors import BadInput
 
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from consilience.analysis.averaging import average, has_statistics, reset_statistics
-from consilience.analysis.barrier import Barrier, barrier
-from consilience.analysis.loss import loss_against, loss_beside
-from consilience.analysis.merge import MATCHINGS, in_one_order
+from consilience.analysis.merging.averaging import average, has_statistics, reset_statistics
+from consilience.analysis.merging.barrier import Barrier, barrier
+from consilience.analysis.merging.loss import loss_against, loss_beside
+from consilience.analysis.merging.merge import MATCHINGS, in_one_order
 from consilience.zoo.errors import BadInput
 from consilience.zoo.network import Network, Scaling, predict
 from consilience.zoo.permute import permuted

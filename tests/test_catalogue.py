@@ -12,9 +12,9 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from consilience.analysis import catalogue as module
-from consilience.analysis.catalogue import LISTS, MIGRATIONS, Rows, reading, writing
-from consilience.analysis.lock import locked
+from consilience.analysis.project import catalogue as module
+from consilience.analysis.project.catalogue import LISTS, MIGRATIONS, Rows, reading, writing
+from consilience.analysis.project.lock import locked
 from consilience.zoo.errors import BadInput, CatalogueLocked, CatalogueUnusable, NotFound
 
 
@@ -235,7 +235,7 @@ def test_one_process_opens_it_once(path):
 
 
 READ = """
-import sys; from pathlib import Path; from consilience.analysis.catalogue import reading
+import sys; from pathlib import Path; from consilience.analysis.project.catalogue import reading
 from consilience.zoo.errors import ConsilienceError
 try:
     with reading(Path(sys.argv[1]), wait=float(sys.argv[2])) as catalogue:

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from consilience.analysis import stage_ingest
-from consilience.analysis.check import check, nearest_study
-from consilience.analysis.study import open_study
+from consilience.analysis.project.study import open_study
+from consilience.analysis.stages import stage_ingest
+from consilience.analysis.stages.check import check, nearest_study
 from consilience.zoo.errors import ConsilienceError, NotFound
 from consilience.zoo.store import Store
 

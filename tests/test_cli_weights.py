@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import consilience
-from consilience.analysis.sources import sources
-from consilience.analysis.stage_ingest import gather
-from consilience.analysis.stage_write import write_aligned
-from consilience.analysis.study import open_study
+from consilience.analysis.project.study import open_study
+from consilience.analysis.stages.sources import sources
+from consilience.analysis.stages.stage_ingest import gather
+from consilience.analysis.stages.stage_write import write_aligned
 from consilience.zoo.errors import BadInput
 from consilience.zoo.network import predict
 from consilience.zoo.write_manifest import write_manifest

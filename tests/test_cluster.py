@@ -11,9 +11,9 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neural_network import MLPClassifier
 
-from consilience.analysis.cluster import chance_cut, cluster, cluster_outputs, natural_cut
-from consilience.analysis.feature import Features, pool, reliability
-from consilience.analysis.similarity import Activations, activations
+from consilience.analysis.alignment.cluster import chance_cut, cluster, cluster_outputs, natural_cut
+from consilience.analysis.alignment.feature import Features, pool, reliability
+from consilience.analysis.alignment.similarity import Activations, activations
 from consilience.zoo.errors import BadInput
 
 SAMPLES = 1024
@@ -368,7 +368,7 @@ def test_more_units_than_linkage_takes_find_their_prototypes_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     planted = plant("latents", networks=20, noise=0.3, seed=6, present=0.7)
-    monkeypatch.setattr("consilience.analysis.cluster.SEED_UNITS", 600)
+    monkeypatch.setattr("consilience.analysis.alignment.cluster.SEED_UNITS", 600)
     features = cluster(planted.level)
     found, truth = np.concatenate(grouping(planted.level, features)), np.concatenate(planted.truth)
     assert (found[truth < 40] >= 0).all()
@@ -379,7 +379,7 @@ def test_more_units_than_linkage_takes_find_their_prototypes_all_the_same(
 def test_units_beyond_linkage_are_grouped_alike(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     planted = plant(kind, networks=6, noise=0.3, seed=9)
     linked = cluster(planted.level)
-    monkeypatch.setattr("consilience.analysis.cluster.SEED_UNITS", 0)
+    monkeypatch.setattr("consilience.analysis.alignment.cluster.SEED_UNITS", 0)
     assert _same_groups(grouping(planted.level, linked), grouping(planted.level, cluster(planted.level)))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from consilience.analysis.compiled import compile_expression
-from consilience.analysis.expression import FUNCTIONS
-from consilience.analysis.parsing import parse
+from consilience.analysis.formulas.compiled import compile_expression
+from consilience.analysis.formulas.expression import FUNCTIONS
+from consilience.analysis.formulas.parsing import parse
 from consilience.zoo.errors import BadFormula
 
 X = np.random.default_rng(0).uniform(0.5, 2.0, (50, 3))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from consilience.analysis.consensus import consensus, disagreement, divide, peer_ratio, peers, relevance
+from consilience.analysis.distillation.consensus import consensus, disagreement, divide, peer_ratio, peers, relevance
 from consilience.zoo.errors import BadInput
 
 RANDOM = np.random.default_rng(0)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from consilience.analysis.correspond import Level, RecordedLayer, correspond
+from consilience.analysis.alignment.correspond import Level, RecordedLayer, correspond
 from consilience.zoo.errors import BadInput
 
 SAMPLES = 300

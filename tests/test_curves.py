@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from consilience.analysis.curves import curves
-from consilience.analysis.expression import constants, evaluate, variables
-from consilience.analysis.fit import fit
-from consilience.analysis.parsing import parse
+from consilience.analysis.distillation.curves import curves
+from consilience.analysis.formulas.expression import constants, evaluate, variables
+from consilience.analysis.formulas.fit import fit
+from consilience.analysis.formulas.parsing import parse
 
 CURVES = {
     "2*log(x) - 1": (0.2, 5.0),

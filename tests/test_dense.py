@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from consilience.analysis.activation import run_dense
+from consilience.analysis.exact_forms.activation import run_dense
 from consilience.zoo.dense import read_dense
 from consilience.zoo.errors import Refused
 from consilience.zoo.network import Network, Scaling, predict, to_module

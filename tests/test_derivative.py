@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from consilience.analysis.derivative import derivative
-from consilience.analysis.parsing import parse
+from consilience.analysis.formulas.derivative import derivative
+from consilience.analysis.formulas.parsing import parse
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from planted import planted
 
-from consilience.analysis.consensus import consensus
-from consilience.analysis.dissent import dissenters, without
-from consilience.analysis.expression import evaluate
-from consilience.analysis.parsing import parse
+from consilience.analysis.distillation.consensus import consensus
+from consilience.analysis.distillation.dissent import dissenters, without
+from consilience.analysis.formulas.expression import evaluate
+from consilience.analysis.formulas.parsing import parse
 
 LAW, OTHER = "2.3*a*b/c**2", "2.6*a*b/c**2"
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from consilience.analysis.distil import Distillation, distil
-from consilience.analysis.expression import constants, evaluate
-from consilience.analysis.parsing import parse
-from consilience.analysis.search import ENGINES
-from consilience.analysis.symbolic import compare
-from consilience.analysis.target import Sample, Target
+from consilience.analysis.distillation.distil import Distillation, distil
+from consilience.analysis.distillation.search import ENGINES
+from consilience.analysis.distillation.target import Sample, Target
+from consilience.analysis.formulas.expression import constants, evaluate
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.formulas.symbolic import compare
 
 BOX = {"a": (1.0, 4.0), "b": (1.0, 4.0), "c": (1.0, 3.0)}
 Function = Callable[[np.ndarray], np.ndarray]

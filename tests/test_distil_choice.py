@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from consilience.analysis.distil_choice import Asked, budgeted, choose, with_settings
-from consilience.analysis.distil_target import functions_of, make_target, terms_of
-from consilience.analysis.ground import Ground, ground_of
-from consilience.analysis.parsing import parse
-from consilience.analysis.records import equations, query
-from consilience.analysis.run import distil, plan
-from consilience.analysis.show import describe
-from consilience.analysis.stage_cluster import Clustered, Feature, cluster
-from consilience.analysis.study import Study, open_study
-from consilience.analysis.witness import Witness, witness
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.project.study import Study, open_study
+from consilience.analysis.reports.records import equations, query
+from consilience.analysis.reports.show import describe
+from consilience.analysis.stages.distil_choice import Asked, budgeted, choose, with_settings
+from consilience.analysis.stages.distil_target import functions_of, make_target, terms_of
+from consilience.analysis.stages.ground import Ground, ground_of
+from consilience.analysis.stages.run import distil, plan
+from consilience.analysis.stages.stage_cluster import Clustered, Feature, cluster
+from consilience.analysis.stages.witness import Witness, witness
 from consilience.zoo.errors import BadInput, ConsilienceError, NotFound
 
 

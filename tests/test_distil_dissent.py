@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from planted import planted
 
-from consilience.analysis.distil import distil
-from consilience.analysis.distil_evidence import weigh
-from consilience.analysis.parsing import parse
-from consilience.analysis.symbolic import compare
+from consilience.analysis.distillation.distil import distil
+from consilience.analysis.distillation.distil_evidence import weigh
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.formulas.symbolic import compare
 
 
 def test_a_dissenter_is_left_out_and_named() -> None:

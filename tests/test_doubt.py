@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from planted import planted
 
-from consilience.analysis.doubt import DOUBT, FEWEST, in_doubt
-from consilience.analysis.target import Target
+from consilience.analysis.distillation.doubt import DOUBT, FEWEST, in_doubt
+from consilience.analysis.distillation.target import Target
 
 BOX = {"x": (-2.0, 2.0), "y": (-2.0, 2.0)}
 

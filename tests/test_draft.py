@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from consilience.analysis.stage_ingest import sources
-from consilience.analysis.study import open_study
+from consilience.analysis.project.study import open_study
+from consilience.analysis.stages.stage_ingest import sources
 from consilience.zoo.draft import draft_manifest
 from consilience.zoo.errors import BadInput
 from consilience.zoo.globs import cover

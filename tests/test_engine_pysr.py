@@ -14,9 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consilience.analysis.engine_pysr import Settings, Template, from_pysr, julia_at_hand, pysr, saved_front, to_julia
-from consilience.analysis.expression import Constant, Expression, Variable, evaluate
-from consilience.analysis.parsing import parse
+from consilience.analysis.distillation.engine_pysr import (
+    Settings,
+    Template,
+    from_pysr,
+    julia_at_hand,
+    pysr,
+    saved_front,
+    to_julia,
+)
+from consilience.analysis.formulas.expression import Constant, Expression, Variable, evaluate
+from consilience.analysis.formulas.parsing import parse
 from consilience.zoo.errors import BadFormula, MissingExtra, NotFound
 
 COLUMNS = dict(zip(("mass", "v"), np.random.default_rng(0).uniform(1.0, 3.0, size=(2, 50)), strict=True))
@@ -32,10 +40,10 @@ import fake_julia
 fake_julia.stand_in()
 warnings.simplefilter("ignore")
 import numpy as np
-from consilience.analysis.engine_pysr import *
-from consilience.analysis.engine_pysr import _arguments
-from consilience.analysis.parsing import parse
-from consilience.analysis.printing import to_text
+from consilience.analysis.distillation.engine_pysr import *
+from consilience.analysis.distillation.engine_pysr import _arguments
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.formulas.printing import to_text
 columns = dict(mass=np.linspace(1, 2, 20), v=np.linspace(2, 3, 20))
 def ask(alphabet, **named):
     settings = Settings(fetch=True, **named.pop("settings", {{}}))

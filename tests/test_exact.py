@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 import consilience
-from consilience.analysis.exact import FORMS, exact, facts
-from consilience.analysis.expression import evaluate
-from consilience.analysis.parsing import parse
-from consilience.analysis.study import open_study
+from consilience.analysis.formulas.expression import evaluate
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.project.study import open_study
+from consilience.analysis.stages.exact import FORMS, exact, facts
 from consilience.zoo.errors import BadInput, NotFound, Refused
 from consilience.zoo.network import predict, record
 
@@ -58,8 +58,8 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def network(zoo: Path, name: str):
-    from consilience.analysis.sources import sources
-    from consilience.analysis.stage_ingest import gather
+    from consilience.analysis.stages.sources import sources
+    from consilience.analysis.stages.stage_ingest import gather
 
     study = open_study(zoo)
     (item,), _ = gather(study, [source for source in sources(study) if source.name == name])

@@ -13,10 +13,10 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from consilience.analysis.records import equations, networks
-from consilience.analysis.run import run
-from consilience.analysis.stage_ingest import Ingested, ingest
-from consilience.analysis.study import Study, open_study
+from consilience.analysis.project.study import Study, open_study
+from consilience.analysis.reports.records import equations, networks
+from consilience.analysis.stages.run import run
+from consilience.analysis.stages.stage_ingest import Ingested, ingest
 from consilience.zoo.checkpoint import read_checkpoint
 from consilience.zoo.manifest import ProbeTable
 from consilience.zoo.network import Network, predict

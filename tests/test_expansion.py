@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from consilience.analysis.activation import FORMULAS
-from consilience.analysis.cone import cone
-from consilience.analysis.expansion import expand, unit_form
-from consilience.analysis.expression import complexity, evaluate
-from consilience.analysis.parsing import parse
+from consilience.analysis.exact_forms.activation import FORMULAS
+from consilience.analysis.exact_forms.cone import cone
+from consilience.analysis.exact_forms.expansion import expand, unit_form
+from consilience.analysis.formulas.expression import complexity, evaluate
+from consilience.analysis.formulas.parsing import parse
 from consilience.zoo.dense import Dense, read_dense
 from consilience.zoo.errors import BadInput
 from consilience.zoo.network import Network, Scaling, predict, record

@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from consilience.analysis.export import FORMATS, EquationRecord, Interval, Range, export
-from consilience.analysis.expression import evaluate
-from consilience.analysis.parsing import parse
+from consilience.analysis.formulas.expression import evaluate
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.reports.export import FORMATS, EquationRecord, Interval, Range, export
 from consilience.zoo.errors import BadInput
 
 GRAVITY = EquationRecord(

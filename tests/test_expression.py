@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from random_expressions import calm, expressions_of
 
-from consilience.analysis.compiled import compile_expression
-from consilience.analysis.derivative import derivative
-from consilience.analysis.expression import (
+from consilience.analysis.formulas.compiled import compile_expression
+from consilience.analysis.formulas.derivative import derivative
+from consilience.analysis.formulas.expression import (
     FUNCTIONS,
     Apply,
     Constant,
@@ -28,9 +28,9 @@ from consilience.analysis.expression import (
     walk,
     with_constants,
 )
-from consilience.analysis.parsing import parse
-from consilience.analysis.printing import to_python, to_text
-from consilience.analysis.simplify import simplify
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.formulas.printing import to_python, to_text
+from consilience.analysis.formulas.simplify import simplify
 from consilience.zoo.errors import BadFormula
 
 NAMES = ("x", "m1", "lambda")

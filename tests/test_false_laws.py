@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from consilience.analysis.distil import Distillation, distil
-from consilience.analysis.expression import evaluate
-from consilience.analysis.parsing import parse
-from consilience.analysis.search import ENGINES
-from consilience.analysis.target import Functions, Sample, Target
+from consilience.analysis.distillation.distil import Distillation, distil
+from consilience.analysis.distillation.search import ENGINES
+from consilience.analysis.distillation.target import Functions, Sample, Target
+from consilience.analysis.formulas.expression import evaluate
+from consilience.analysis.formulas.parsing import parse
 
 NETWORKS, ROWS, WIDTH = 5, 300, 24
 SEEN = ("a", "b")

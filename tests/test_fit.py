@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from consilience.analysis.expression import complexity, constants, evaluate
-from consilience.analysis.fit import condense, fit, free, is_simple, prune, simple_near
-from consilience.analysis.parsing import parse
+from consilience.analysis.formulas.expression import complexity, constants, evaluate
+from consilience.analysis.formulas.fit import condense, fit, free, is_simple, prune, simple_near
+from consilience.analysis.formulas.parsing import parse
 
 RANDOM = np.random.default_rng(2)
 COLUMNS = dict(zip("xyz", RANDOM.uniform(0.5, 3.0, size=(3, 300)), strict=True))

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from random_expressions import calm, expressions_of
 
-from consilience.analysis.derivative import derivative
-from consilience.analysis.expression import FUNCTIONS, Apply, Expression, evaluate
-from consilience.analysis.parsing import parse
+from consilience.analysis.formulas.derivative import derivative
+from consilience.analysis.formulas.expression import FUNCTIONS, Apply, Expression, evaluate
+from consilience.analysis.formulas.parsing import parse
 from consilience.zoo.errors import BadFormula, MissingExtra
 
 NAMES = ("x", "m1", "lambda")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from planted import planted
 
-from consilience.analysis.gradient_agreement import gradient_agreement
-from consilience.analysis.parsing import parse
-from consilience.analysis.target import Target
+from consilience.analysis.distillation.gradient_agreement import gradient_agreement
+from consilience.analysis.distillation.target import Target
+from consilience.analysis.formulas.parsing import parse
 
 LAW = "a*b/c**2"
 

@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from consilience.analysis.distil_choice import Asked, choose
-from consilience.analysis.expression import evaluate
-from consilience.analysis.inner import ground_within
-from consilience.analysis.records import equations, query
-from consilience.analysis.run import distil
-from consilience.analysis.show import describe
-from consilience.analysis.stage_cluster import Member, cluster
-from consilience.analysis.stage_probe import probe
-from consilience.analysis.study import Study, open_study
-from consilience.analysis.witness import witness
+from consilience.analysis.formulas.expression import evaluate
+from consilience.analysis.project.study import Study, open_study
+from consilience.analysis.reports.records import equations, query
+from consilience.analysis.reports.show import describe
+from consilience.analysis.stages.distil_choice import Asked, choose
+from consilience.analysis.stages.inner import ground_within
+from consilience.analysis.stages.run import distil
+from consilience.analysis.stages.stage_cluster import Member, cluster
+from consilience.analysis.stages.stage_probe import probe
+from consilience.analysis.stages.witness import witness
 from consilience.zoo.errors import BadInput, NotFound
 from consilience.zoo.inner import are_free, given, inner, modules
 from consilience.zoo.network import Network

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from consilience.analysis.cluster import cluster, cluster_outputs
-from consilience.analysis.feature import Features, measure_features, pool
-from consilience.analysis.insert import Standing, insert, standing
-from consilience.analysis.similarity import Activations, activations
+from consilience.analysis.alignment.cluster import cluster, cluster_outputs
+from consilience.analysis.alignment.feature import Features, measure_features, pool
+from consilience.analysis.alignment.insert import Standing, insert, standing
+from consilience.analysis.alignment.similarity import Activations, activations
 from consilience.zoo.errors import BadInput
 
 SAMPLES = 800

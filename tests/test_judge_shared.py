@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from consilience.analysis.judge_shared import judge_shared
-from consilience.analysis.similarity import Activations, activations
+from consilience.analysis.alignment.judge_shared import judge_shared
+from consilience.analysis.alignment.similarity import Activations, activations
 
 SAMPLES, NETWORKS, UNITS = 500, 5, 12
 INPUTS = np.random.default_rng(0).uniform(-1, 1, (SAMPLES, 3))

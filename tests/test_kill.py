@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from consilience.analysis.catalogue import writing
-from consilience.analysis.lock import locked
+from consilience.analysis.project.catalogue import writing
+from consilience.analysis.project.lock import locked
 
 GOLDEN = 0.6180339887498949
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from consilience.analysis.kinship import Descendant, lineages_of
-from consilience.analysis.study import Study
+from consilience.analysis.project.study import Study
+from consilience.analysis.stages.kinship import Descendant, lineages_of
 from consilience.zoo.manifest import Manifest, NetworksTable
 
 

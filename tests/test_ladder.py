@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from consilience.analysis.expression import complexity, evaluate
-from consilience.analysis.ladder import ladder, sparse_polynomials
-from consilience.analysis.parsing import parse
+from consilience.analysis.distillation.ladder import ladder, sparse_polynomials
+from consilience.analysis.formulas.expression import complexity, evaluate
+from consilience.analysis.formulas.parsing import parse
 
 RANDOM = np.random.default_rng(1)
 COLUMNS = dict(zip("abc", RANDOM.uniform(0.5, 3.0, size=(3, 400)), strict=True))

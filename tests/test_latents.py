@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from consilience.analysis.expression import evaluate
-from consilience.analysis.parsing import parse
+from consilience.analysis.formulas.expression import evaluate
+from consilience.analysis.formulas.parsing import parse
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "data" / "recipes"))

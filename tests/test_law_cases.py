@@ -19,7 +19,7 @@ from mixture_units import is_mixture, mixture_target  # noqa: E402
 from oracle import directions, exact, exact_up_to_link  # noqa: E402
 from recovered import Outcome  # noqa: E402
 
-from consilience.analysis.parsing import parse  # noqa: E402
+from consilience.analysis.formulas.parsing import parse  # noqa: E402
 
 ALL = {**LAWS, **CONCEPTS, **SYMTORCH}
 ZOOS = ROOT / "data"

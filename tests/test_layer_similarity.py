@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.linalg import orthogonal_procrustes
 
-from consilience.analysis.layer_similarity import MEASURES, identified, layer_table, likeness
+from consilience.analysis.alignment.layer_similarity import MEASURES, identified, layer_table, likeness
 from consilience.zoo.errors import BadInput
 
 FIT_ON_WHAT_THEY_JUDGE = ("procrustes", "cca", "pwcca", "svcca", "regression")

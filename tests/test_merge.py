@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from consilience.analysis.averaging import average
-from consilience.analysis.merge import in_one_order, merge
-from consilience.analysis.repair import repair
+from consilience.analysis.merging.averaging import average
+from consilience.analysis.merging.merge import in_one_order, merge
+from consilience.analysis.merging.repair import repair
 from consilience.zoo.network import Network, predict, record
 from consilience.zoo.permute import permuted
 from consilience.zoo.record import trace

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from consilience import open_study
-from consilience.analysis.parsing import parse
+from consilience.analysis.formulas.parsing import parse
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "data" / "recipes"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from planted import smooth
 
-from consilience.analysis.mistakes import complement, learn_mistakes
+from consilience.analysis.distillation.mistakes import complement, learn_mistakes
 
 INPUTS = np.random.default_rng(0).uniform(-1.7, 1.7, (150, 3))
 NOTHING = np.zeros((150, 0))

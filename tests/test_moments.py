@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from consilience.analysis.moments import (
+from consilience.analysis.alignment.moments import (
     gather,
     measure,
     measure_pair,

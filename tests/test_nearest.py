@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from consilience.analysis.matching import pair_by_mutual_choice
-from consilience.analysis.nearest import Nearest, Neighbours, mutual, nearest, nearest_in_batches
-from consilience.analysis.similarity import resemblance
+from consilience.analysis.alignment.matching import pair_by_mutual_choice
+from consilience.analysis.alignment.nearest import Nearest, Neighbours, mutual, nearest, nearest_in_batches
+from consilience.analysis.alignment.similarity import resemblance
 from consilience.zoo.errors import BadInput
 
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consilience.analysis.batches.BLOCK", 16)
-    monkeypatch.setattr("consilience.analysis.batches.ROWS", 60)
-    monkeypatch.setattr("consilience.analysis.moments.BLOCK", 8)
+    monkeypatch.setattr("consilience.analysis.alignment.batches.BLOCK", 16)
+    monkeypatch.setattr("consilience.analysis.alignment.batches.ROWS", 60)
+    monkeypatch.setattr("consilience.analysis.alignment.moments.BLOCK", 8)
 
 
 def _layers(seed: int = 0, samples: int = 250) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +141,7 @@ def _wide(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_a_sketch_loses_no_strong_partner_and_its_r_is_exact(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     left, right, r = _wide(seed)
     exact = nearest(left, right, left_odd=True)
-    monkeypatch.setattr("consilience.analysis.nearest.SKETCH_UNITS", 1000)
+    monkeypatch.setattr("consilience.analysis.alignment.nearest.SKETCH_UNITS", 1000)
     found = nearest(left, right, left_odd=True, seed=seed)
     for one, other in ((exact.left, found.left), (exact.right, found.right)):
         same = one.partner[:, 0] == other.partner[:, 0]

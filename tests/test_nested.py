@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from planted import planted
 
-from consilience.analysis.nested import Nested
-from consilience.analysis.parsing import parse
+from consilience.analysis.distillation.nested import Nested
+from consilience.analysis.formulas.parsing import parse
 
 LAWS = ["2.31*a + 0.72*b*c", "2.31*a + 1.43*b*c", "2.31*a + 2.17*b*c"]
 

@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from consilience.analysis.align import match
-from consilience.analysis.feature import features_from
-from consilience.analysis.null import (
+from consilience.analysis.alignment.align import match
+from consilience.analysis.alignment.feature import features_from
+from consilience.analysis.alignment.null import (
     NULLS,
     above,
     exceedance,
@@ -21,8 +21,8 @@ from consilience.analysis.null import (
     untrain,
     worst,
 )
-from consilience.analysis.significance import discover, judge
-from consilience.analysis.similarity import Activations, activations, correlate
+from consilience.analysis.alignment.significance import discover, judge
+from consilience.analysis.alignment.similarity import Activations, activations, correlate
 from consilience.zoo.errors import BadInput
 
 SQUASH: dict[str, tuple[Callable[[np.ndarray], np.ndarray], bool]] = {

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from consilience.analysis.expression import Constant, Variable, complexity
-from consilience.analysis.parsing import DEPTH, LENGTH, parse
+from consilience.analysis.formulas.expression import Constant, Variable, complexity
+from consilience.analysis.formulas.parsing import DEPTH, LENGTH, parse
 from consilience.zoo.errors import BadFormula
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from consilience.analysis.cone import cone
-from consilience.analysis.halfspace import Box, bounds, condition
-from consilience.analysis.piece_tree import Leaf, ask, leaves, piece_tree, tree_python, tree_text
-from consilience.analysis.pieces import Pieces, pieces
-from consilience.analysis.plane import Plane
+from consilience.analysis.exact_forms.cone import cone
+from consilience.analysis.exact_forms.halfspace import Box, bounds, condition
+from consilience.analysis.exact_forms.piece_tree import Leaf, ask, leaves, piece_tree, tree_python, tree_text
+from consilience.analysis.exact_forms.pieces import Pieces, pieces
+from consilience.analysis.formulas.plane import Plane
 from consilience.zoo.dense import Dense, read_dense
 from consilience.zoo.errors import BadInput
 from consilience.zoo.network import Network, Scaling, predict

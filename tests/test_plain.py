@@ -13,12 +13,12 @@ from sklearn.neural_network import MLPRegressor
 from torch import nn
 
 import consilience
-from consilience.analysis.callables import voices
-from consilience.analysis.export import export
-from consilience.analysis.law import Law
-from consilience.analysis.parsing import parse
-from consilience.analysis.plain import distil
-from consilience.analysis.symbolic import compare
+from consilience.analysis.distillation.callables import voices
+from consilience.analysis.distillation.law import Law
+from consilience.analysis.distillation.plain import distil
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.formulas.symbolic import compare
+from consilience.analysis.reports.export import export
 from consilience.zoo.errors import BadFormula, BadInput, NotFound
 
 BOX = {"m1": (1.0, 4.0), "m2": (1.0, 4.0), "r": (1.0, 3.0)}

@@ -14,8 +14,8 @@ from matplotlib.cbook import is_math_text
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from consilience.analysis import plot_text
-from consilience.analysis.plot import (
+from consilience.analysis.pictures import plot_text
+from consilience.analysis.pictures.plot import (
     FORMATS,
     PICTURES,
     FrontPoint,
@@ -29,9 +29,9 @@ from consilience.analysis.plot import (
     units,
     universality,
 )
-from consilience.analysis.plot_front import spread
-from consilience.analysis.plot_style import colours, style, thinned
-from consilience.analysis.plot_units import layout
+from consilience.analysis.pictures.plot_front import spread
+from consilience.analysis.pictures.plot_style import colours, style, thinned
+from consilience.analysis.pictures.plot_units import layout
 from consilience.zoo.errors import BadInput
 
 HOSTILE = "$\\input{x}$ <b>&--> \x00\n\x1b[31m \u202e 力 \ud800" + "long" * 50

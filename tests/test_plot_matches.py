@@ -11,12 +11,12 @@ import pytest
 from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.figure import Figure
 
-from consilience.analysis.plot import Panel, Strip, matches, save
-from consilience.analysis.plot_matches import COLUMNS, ROWS
-from consilience.analysis.plot_rows import best, central, chances
-from consilience.analysis.run import cluster
-from consilience.analysis.stage_cluster import Feature
-from consilience.analysis.stage_plot import plot
+from consilience.analysis.pictures.plot import Panel, Strip, matches, save
+from consilience.analysis.pictures.plot_matches import COLUMNS, ROWS
+from consilience.analysis.stages.plot_rows import best, central, chances
+from consilience.analysis.stages.run import cluster
+from consilience.analysis.stages.stage_cluster import Feature
+from consilience.analysis.stages.stage_plot import plot
 from consilience.zoo.errors import BadInput
 
 SAMPLES = 60

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from planted import planted
 
-from consilience.analysis.parsing import parse
-from consilience.analysis.pooled import Pooled, pool
+from consilience.analysis.distillation.pooled import Pooled, pool
+from consilience.analysis.formulas.parsing import parse
 
 LAW = "2.31*a + 1.72*b*c + 0.63"
 

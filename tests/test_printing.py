@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from consilience.analysis.expression import Apply, Constant, Expression, Variable
-from consilience.analysis.parsing import parse
-from consilience.analysis.printing import latex_name, python_name, python_names, to_latex, to_python, to_text
+from consilience.analysis.formulas.expression import Apply, Constant, Expression, Variable
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.formulas.printing import latex_name, python_name, python_names, to_latex, to_python, to_text
 
 X, Y = Variable("x"), Variable("y")
 

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_expressions import expressions_of
 
-from consilience.analysis.expression import (
+from consilience.analysis.formulas.expression import (
     Expression,
     constants,
     evaluate,
     with_constants,
 )
-from consilience.analysis.parsing import parse
-from consilience.analysis.printing_code import c_name, c_names, to_c
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.formulas.printing_code import c_name, c_names, to_c
 from consilience.zoo.errors import BadFormula
 
 NAMES = ("x", "m1", "double")

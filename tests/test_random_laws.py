@@ -14,7 +14,7 @@ sys.path.append(str(ROOT / "data" / "recipes"))
 from laws import Law  # noqa: E402
 from random_laws import LEAST, random_laws  # noqa: E402
 
-from consilience.analysis.expression import complexity, variables  # noqa: E402
+from consilience.analysis.formulas.expression import complexity, variables  # noqa: E402
 
 LAWS = random_laws(12, seed=3)
 

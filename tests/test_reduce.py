@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from planted import planted
 
-from consilience.analysis.distil import Distillation, distil
-from consilience.analysis.expression import Expression, evaluate, variables
-from consilience.analysis.fit import fit
-from consilience.analysis.link import canonical, fit_link, scored
-from consilience.analysis.parsing import parse
-from consilience.analysis.reduce import bare, reduce, rounded
-from consilience.analysis.symbolic import equivalent
-from consilience.analysis.target import Sample, Target
+from consilience.analysis.distillation.distil import Distillation, distil
+from consilience.analysis.distillation.link import canonical, fit_link, scored
+from consilience.analysis.distillation.reduce import bare, reduce, rounded
+from consilience.analysis.distillation.target import Sample, Target
+from consilience.analysis.formulas.expression import Expression, evaluate, variables
+from consilience.analysis.formulas.fit import fit
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.formulas.symbolic import equivalent
 
 WIDE = dict.fromkeys(("u", "v", "w", "x", "y"), (1.0, 5.0))
 SIGNED = dict.fromkeys(("u", "v", "w", "x", "y"), (-2.0, 2.0))

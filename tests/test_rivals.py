@@ -8,10 +8,10 @@ from dataclasses import asdict
 import pytest
 from planted import planted
 
-from consilience.analysis.judge import Judge
-from consilience.analysis.parsing import parse
-from consilience.analysis.rivals import rivals, settle
-from consilience.analysis.target import Target
+from consilience.analysis.distillation.judge import Judge
+from consilience.analysis.distillation.rivals import rivals, settle
+from consilience.analysis.distillation.target import Target
+from consilience.analysis.formulas.parsing import parse
 
 WAVE = {"x": (-2.0, 2.0)}
 WAVE_ALIKE = "0.998*x - 0.1601*x**3 + 0.00702*x**5"

@@ -5,12 +5,12 @@ import sys
 import numpy as np
 import pytest
 
-from consilience.analysis import search
-from consilience.analysis.engine_operon import operon, operon_at_hand
-from consilience.analysis.expression import evaluate
-from consilience.analysis.fit import fit
-from consilience.analysis.parsing import parse
-from consilience.analysis.search import ALPHABETS, ENGINES, resolve, restart
+from consilience.analysis.distillation import search
+from consilience.analysis.distillation.engine_operon import operon, operon_at_hand
+from consilience.analysis.distillation.search import ALPHABETS, ENGINES, resolve, restart
+from consilience.analysis.formulas.expression import evaluate
+from consilience.analysis.formulas.fit import fit
+from consilience.analysis.formulas.parsing import parse
 from consilience.zoo.errors import BadInput, MissingExtra
 
 RANDOM = np.random.default_rng(3)

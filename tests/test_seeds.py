@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from consilience.analysis.seeds import Seeds, link, merge_nearest
-from consilience.analysis.similarity import standardise
+from consilience.analysis.alignment.seeds import Seeds, link, merge_nearest
+from consilience.analysis.alignment.similarity import standardise
 
 
 def _units(seed: int, *, flipped: bool) -> np.ndarray:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.linalg import subspace_angles
 
-from consilience.analysis.align import align
-from consilience.analysis.matching import Alignment
-from consilience.analysis.shared import shared_directions
-from consilience.analysis.similarity import Activations, activations, correlate, standardise
+from consilience.analysis.alignment.align import align
+from consilience.analysis.alignment.matching import Alignment
+from consilience.analysis.alignment.shared import shared_directions
+from consilience.analysis.alignment.similarity import Activations, activations, correlate, standardise
 from consilience.zoo.errors import BadInput
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from consilience.analysis.catalogue import Catalogue, writing
-from consilience.analysis.show import law, law_lines, rounded, show
+from consilience.analysis.project.catalogue import Catalogue, writing
+from consilience.analysis.reports.show import law, law_lines, rounded, show
 from consilience.zoo.errors import NotFound
 
 NAN = float("nan")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from consilience.analysis.similarity import (
+from consilience.analysis.alignment.similarity import (
     activations,
     centred_gram,
     cka,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from consilience.analysis.parsing import parse
-from consilience.analysis.simplify import simplify
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.formulas.simplify import simplify
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from consilience.analysis.sources import sources, spare
-from consilience.analysis.stage_merge import merge
-from consilience.analysis.stage_write import write_aligned
-from consilience.analysis.study import open_study
+from consilience.analysis.project.study import open_study
+from consilience.analysis.stages.sources import sources, spare
+from consilience.analysis.stages.stage_merge import merge
+from consilience.analysis.stages.stage_write import write_aligned
 from consilience.zoo.errors import BadInput
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from planted import planted
 
-from consilience.analysis.combine import merges, near_simple
-from consilience.analysis.expression import evaluate
-from consilience.analysis.outer import OUTER, transformed
-from consilience.analysis.parsing import parse
-from consilience.analysis.problem import Problem, differences, merged, survey, whole
-from consilience.analysis.split import factor_of, parts, split
+from consilience.analysis.distillation.combine import merges, near_simple
+from consilience.analysis.distillation.outer import OUTER, transformed
+from consilience.analysis.distillation.problem import Problem, differences, merged, survey, whole
+from consilience.analysis.distillation.split import factor_of, parts, split
+from consilience.analysis.formulas.expression import evaluate
+from consilience.analysis.formulas.parsing import parse
 
 BOX = dict.fromkeys("xyz", (1.0, 4.0))
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from planted import planted
 
-from consilience.analysis.consensus import consensus, divide, peer_ratio, peers
-from consilience.analysis.expression import Expression, complexity
-from consilience.analysis.fit import fit, predict
-from consilience.analysis.parsing import parse
-from consilience.analysis.stability import same_form, stability
-from consilience.analysis.target import Target
+from consilience.analysis.distillation.consensus import consensus, divide, peer_ratio, peers
+from consilience.analysis.distillation.stability import same_form, stability
+from consilience.analysis.distillation.target import Target
+from consilience.analysis.formulas.expression import Expression, complexity
+from consilience.analysis.formulas.fit import fit, predict
+from consilience.analysis.formulas.parsing import parse
 
 
 def simplest(target: Target, expressions: Sequence[Expression]) -> Expression:

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from consilience.analysis.ground import ground_of
-from consilience.analysis.judge_shared import JudgedDirections, judge_shared
-from consilience.analysis.records import query
-from consilience.analysis.run import align, cluster, summary
-from consilience.analysis.shared import shared_directions
-from consilience.analysis.show import describe
-from consilience.analysis.similarity import Activations
-from consilience.analysis.stage_cluster import cluster as clustered
-from consilience.analysis.study import open_study
-from consilience.analysis.witness import witness
+from consilience.analysis.alignment.judge_shared import JudgedDirections, judge_shared
+from consilience.analysis.alignment.shared import shared_directions
+from consilience.analysis.alignment.similarity import Activations
+from consilience.analysis.project.study import open_study
+from consilience.analysis.reports.records import query
+from consilience.analysis.reports.show import describe
+from consilience.analysis.stages.ground import ground_of
+from consilience.analysis.stages.run import align, cluster, summary
+from consilience.analysis.stages.stage_cluster import cluster as clustered
+from consilience.analysis.stages.witness import witness
 
 
 def _all_are_more_than_chance(level: list[Activations], **_: object) -> JudgedDirections:
@@ -27,7 +27,7 @@ def _all_are_more_than_chance(level: list[Activations], **_: object) -> JudgedDi
 
 
 def test_directions_are_features_that_can_be_shown_and_asked(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consilience.analysis.stage_cluster.judge_shared", _all_are_more_than_chance)
+    monkeypatch.setattr("consilience.analysis.stages.stage_cluster.judge_shared", _all_are_more_than_chance)
     study = open_study(tiny)
     found = clustered(study)
     directions = [feature for feature in found.features if feature.kind == "direction"]

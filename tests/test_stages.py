@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from consilience.analysis.catalogue import Rows
-from consilience.analysis.parsing import parse
-from consilience.analysis.records import equations, features
-from consilience.analysis.run import cluster, run, summary
-from consilience.analysis.stage_cluster import cluster as clustered
-from consilience.analysis.study import Study, open_study
-from consilience.analysis.symbolic import compare
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.formulas.symbolic import compare
+from consilience.analysis.project.catalogue import Rows
+from consilience.analysis.project.study import Study, open_study
+from consilience.analysis.reports.records import equations, features
+from consilience.analysis.stages.run import cluster, run, summary
+from consilience.analysis.stages.stage_cluster import cluster as clustered
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import consilience
-from consilience.analysis.study import Progress, Stopped, find_study, open_study, versions
+from consilience.analysis.project.study import Progress, Stopped, find_study, open_study, versions
 from consilience.zoo.errors import BadInput, BadManifest, CatalogueLocked, NotFound
 
 
@@ -205,7 +205,7 @@ def test_new_features_do_not_keep_old_equations(tiny: Path) -> None:
 
 
 def test_layers_of_too_many_units_are_left_out_of_matching(tiny, monkeypatch):
-    from consilience.analysis import stage_align
+    from consilience.analysis.stages import stage_align
 
     monkeypatch.setattr(stage_align, "MOST_UNITS", 5)
     aligned = stage_align.align(open_study(tiny))

@@ -7,8 +7,8 @@ import pytest
 from scipy.linalg import subspace_angles
 from scipy.optimize import linear_sum_assignment
 
-from consilience.analysis.similarity import Activations, activations, correlate, standardise
-from consilience.analysis.subspace import Directions, basis, cca, procrustes, soft, svcca
+from consilience.analysis.alignment.similarity import Activations, activations, correlate, standardise
+from consilience.analysis.alignment.subspace import Directions, basis, cca, procrustes, soft, svcca
 from consilience.zoo.errors import BadInput
 
 FITTED = {"cca": cca, "svcca": svcca, "procrustes": procrustes}

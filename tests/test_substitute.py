@@ -14,12 +14,12 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import nn
 
-from consilience.analysis.expression import Expression
-from consilience.analysis.parsing import parse
-from consilience.analysis.stage_cluster import Feature, Member
-from consilience.analysis.stage_probe import Observed, probe
-from consilience.analysis.study import Study, open_study
-from consilience.analysis.substitute import Substitution, substitute, through_link
+from consilience.analysis.formulas.expression import Expression
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.project.study import Study, open_study
+from consilience.analysis.stages.stage_cluster import Feature, Member
+from consilience.analysis.stages.stage_probe import Observed, probe
+from consilience.analysis.stages.substitute import Substitution, substitute, through_link
 from consilience.zoo.errors import BadInput, Refused
 from consilience.zoo.network import Network, Scaling, predict, record, to_module
 from consilience.zoo.record import trace
@@ -291,7 +291,7 @@ UNIT = feature(Member("plus", "0", 1, 1, 1.0), Member("minus", "0", 1, -1, 1.0))
 
 
 def standardised(formula: str, columns: dict[str, np.ndarray], like: str = "tanh(2*a - b)") -> Expression:
-    from consilience.analysis.expression import evaluate
+    from consilience.analysis.formulas.expression import evaluate
 
     wanted = evaluate(parse(like), columns)
     return (parse(formula) - float(wanted.mean())) / float(wanted.std())

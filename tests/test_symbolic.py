@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import sympy
 
-from consilience.analysis.expression import FUNCTIONS, Apply, Variable, evaluate
-from consilience.analysis.parsing import parse
-from consilience.analysis.symbolic import compare, equivalent, to_sympy
+from consilience.analysis.formulas.expression import FUNCTIONS, Apply, Variable, evaluate
+from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.formulas.symbolic import compare, equivalent, to_sympy
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
 
-from consilience.analysis.weight_matching import WeightMatching, match_layer, match_weights
+from consilience.analysis.alignment.weight_matching import WeightMatching, match_layer, match_weights
 from consilience.zoo.errors import BadInput
 from consilience.zoo.network import Network
 from consilience.zoo.permute import permuted

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from consilience.analysis.run import cluster
+from consilience.analysis.stages.run import cluster
 
 GRAVITY = Path(__file__).parents[1] / "data" / "gravity"
 DISTIL = """

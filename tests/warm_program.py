@@ -15,10 +15,10 @@ from typing import Any
 
 import umap  # noqa: F401
 
-import consilience.analysis.records
-import consilience.analysis.run
-import consilience.analysis.stage_distil
-import consilience.analysis.stage_plot
+import consilience.analysis.reports.records
+import consilience.analysis.stages.run
+import consilience.analysis.stages.stage_distil
+import consilience.analysis.stages.stage_plot
 import consilience.zoo.draft  # noqa: F401
 from consilience.cli.main import main
 

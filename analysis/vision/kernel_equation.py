@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from ..expression import Apply, Constant, Expression, Variable, substitute
+from ..formulas.expression import Apply, Constant, Expression, Variable, substitute
 
 X, Y, U, V = (Variable(name) for name in ("x", "y", "u", "v"))
 Numbers = Mapping[str, float]

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...zoo.errors import BadInput
-from ..expression import Expression
+from ..formulas.expression import Expression
 from .kernel_canonical import Weights, canonical, colour_axis, colour_name
 from .kernel_equation import channel_expression, kernel_expression
 from .kernel_shapes import SHAPES, Grid, Kernel, Shape

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ...zoo.errors import BadInput
-from ..expression import Expression, complexity
+from ..formulas.expression import Expression, complexity
 from .tuning_fit import bind, fit_law, named
 from .tuning_laws import LAWS, TuningLaw, laws_of
 

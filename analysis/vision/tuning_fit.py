@@ -10,10 +10,10 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float
 
-from ..compiled import Compiled, compile_expression
-from ..expression import Constant, Expression, Variable, constants, substitute, walk, with_constants
-from ..fit import DIGITS
-from ..least_squares import levenberg_marquardt
+from ..formulas.compiled import Compiled, compile_expression
+from ..formulas.expression import Constant, Expression, Variable, constants, substitute, walk, with_constants
+from ..formulas.fit import DIGITS
+from ..formulas.least_squares import levenberg_marquardt
 from .tuning_laws import ROLES, TuningLaw
 
 Rows = Float[np.ndarray, "samples coordinates"]

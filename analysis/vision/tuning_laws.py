@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..expression import Expression, variables
-from ..parsing import parse
+from ..formulas.expression import Expression, variables
+from ..formulas.parsing import parse
 
 Column = Float[np.ndarray, " samples"]
 Starts = Float[np.ndarray, " starts"]

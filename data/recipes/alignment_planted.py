@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Float, Int
 from sklearn.metrics import adjusted_rand_score
 
-from consilience.analysis.align import align
-from consilience.analysis.cluster import cluster
-from consilience.analysis.feature import Pool, pool
-from consilience.analysis.matching import Alignment, pair_by_mutual_choice
-from consilience.analysis.methods import METHODS, align_networks
-from consilience.analysis.moments import measure_pair, update_pair
-from consilience.analysis.seeds import link
-from consilience.analysis.significance import group
-from consilience.analysis.similarity import Activations, activations, cka, correlate
+from consilience.analysis.alignment.align import align
+from consilience.analysis.alignment.cluster import cluster
+from consilience.analysis.alignment.feature import Pool, pool
+from consilience.analysis.alignment.matching import Alignment, pair_by_mutual_choice
+from consilience.analysis.alignment.methods import METHODS, align_networks
+from consilience.analysis.alignment.moments import measure_pair, update_pair
+from consilience.analysis.alignment.seeds import link
+from consilience.analysis.alignment.significance import group
+from consilience.analysis.alignment.similarity import Activations, activations, cka, correlate
 
 NOISE_SAMPLES, NOISE_UNITS, NOISE_NETWORKS, TOP = 1000, 512, 5, 5
 Q = 0.05

@@ -18,11 +18,11 @@ from safetensors.numpy import load_file
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor, nn
 
-from consilience.analysis.align import match
-from consilience.analysis.layer_similarity import MEASURES
-from consilience.analysis.null import UNTRAINED, untrain
-from consilience.analysis.significance import discover
-from consilience.analysis.similarity import Activations
+from consilience.analysis.alignment.align import match
+from consilience.analysis.alignment.layer_similarity import MEASURES
+from consilience.analysis.alignment.null import UNTRAINED, untrain
+from consilience.analysis.alignment.significance import discover
+from consilience.analysis.alignment.similarity import Activations
 from consilience.zoo.fingerprint import fingerprint
 from consilience.zoo.layer import Layer
 from consilience.zoo.lineage import kinships, lineages

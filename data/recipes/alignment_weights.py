@@ -12,11 +12,11 @@ from digits_probed import images, learned, mlp, network, probe, recorded
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
-from consilience.analysis.barrier import barrier
-from consilience.analysis.matching import assignment
-from consilience.analysis.merge import in_one_order
-from consilience.analysis.similarity import activations
-from consilience.analysis.weight_matching import match_weights
+from consilience.analysis.alignment.matching import assignment
+from consilience.analysis.alignment.similarity import activations
+from consilience.analysis.alignment.weight_matching import match_weights
+from consilience.analysis.merging.barrier import barrier
+from consilience.analysis.merging.merge import in_one_order
 from consilience.zoo.network import Network, predict
 from consilience.zoo.permute import permuted
 from consilience.zoo.symmetry import symmetry

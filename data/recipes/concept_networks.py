@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from weights import save_weights
 
-from consilience.analysis.derivative import derivative
-from consilience.analysis.expression import evaluate
+from consilience.analysis.formulas.derivative import derivative
+from consilience.analysis.formulas.expression import evaluate
 
 FORM = Form("elu", (96, 96))
 POINTS, NOISE = 10_000, 0.01

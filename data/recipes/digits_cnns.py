@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
-from consilience.analysis.layer_similarity import MEASURES, identified, layer_table
+from consilience.analysis.alignment.layer_similarity import MEASURES, identified, layer_table
 
 NETWORKS = 10
 PLAN = ((16, 1), (16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (64, 1))  # channels and stride

@@ -14,8 +14,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
-from consilience.analysis.correspond import RecordedLayer, correspond
-from consilience.analysis.similarity import Activations, activations
+from consilience.analysis.alignment.correspond import RecordedLayer, correspond
+from consilience.analysis.alignment.similarity import Activations, activations
 from consilience.zoo.network import Network, record
 from consilience.zoo.record import trace
 

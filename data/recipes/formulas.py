@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from consilience.analysis.expression import Expression, substitute
-from consilience.analysis.parsing import parse
+from consilience.analysis.formulas.expression import Expression, substitute
+from consilience.analysis.formulas.parsing import parse
 
 
 def written_in_inputs(expression: Expression, derived: Mapping[str, str]) -> Expression:

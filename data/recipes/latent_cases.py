@@ -15,8 +15,8 @@ from latents import ZOOS, latent_target, told
 from oracle import exact_up_to_link
 from recovered import Outcome, recover
 
-from consilience.analysis.expression import Expression
-from consilience.analysis.parsing import parse
+from consilience.analysis.formulas.expression import Expression
+from consilience.analysis.formulas.parsing import parse
 
 
 def latents(cache: Path) -> list[Question]:

@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from consilience.analysis.derivative import derivative
-from consilience.analysis.expression import evaluate
-from consilience.analysis.parsing import parse
+from consilience.analysis.formulas.derivative import derivative
+from consilience.analysis.formulas.expression import evaluate
+from consilience.analysis.formulas.parsing import parse
 
 TRACE = 1.0
 FASTEST = 0.6

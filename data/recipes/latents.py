@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from weights import count_parameters, save_weights
 
 from consilience import open_study
-from consilience.analysis.expression import evaluate
-from consilience.analysis.parsing import parse
-from consilience.analysis.target import Sample, Target
+from consilience.analysis.distillation.target import Sample, Target
+from consilience.analysis.formulas.expression import evaluate
+from consilience.analysis.formulas.parsing import parse
 
 ZOOS = DATA / "latents"
 NETWORKS = (("relu", 96), ("relu", 64), ("silu", 48), ("tanh", 48), ("gelu", 48))

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from consilience import Study, open_study
-from consilience.analysis.sources import sources
-from consilience.analysis.stage_ingest import build
-from consilience.analysis.target import Functions, Sample, Target
+from consilience.analysis.distillation.target import Functions, Sample, Target
+from consilience.analysis.stages.sources import sources
+from consilience.analysis.stages.stage_ingest import build
 from consilience.zoo.checkpoint import read_checkpoint
 from consilience.zoo.network import Network, gradients, predict
 

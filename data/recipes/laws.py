@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
-from consilience.analysis.expression import Expression, evaluate
-from consilience.analysis.parsing import parse
+from consilience.analysis.formulas.expression import Expression, evaluate
+from consilience.analysis.formulas.parsing import parse
 
 Box = Mapping[str, tuple[float, float]]
 

@@ -18,8 +18,8 @@ from messages import DIMENSIONS, LAWS, REGULARISERS, ZOOS, Law, told
 from oracle import draw, exact_up_to_link
 from recovered import Outcome, recover
 
-from consilience.analysis.expression import Expression, evaluate
-from consilience.analysis.parsing import parse
+from consilience.analysis.formulas.expression import Expression, evaluate
+from consilience.analysis.formulas.parsing import parse
 
 PAPER = {
     "spring": (0.03, 1.0, 1.0, 0.88),

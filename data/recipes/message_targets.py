@@ -20,9 +20,9 @@ from law_cases import BATCH, FITTING, HELD_OUT, OUTSIDE, SAMPLES, Rowed, open_ne
 from messages import DIMENSIONS, LAWS, draw_bodies, pair_up
 
 from consilience import open_study
-from consilience.analysis.shared import shared_directions
-from consilience.analysis.similarity import activations
-from consilience.analysis.target import Functions, Target
+from consilience.analysis.alignment.shared import shared_directions
+from consilience.analysis.alignment.similarity import activations
+from consilience.analysis.distillation.target import Functions, Target
 from consilience.zoo.network import Network, gradients, predict
 
 GRAPHS, SEED = 100, 77

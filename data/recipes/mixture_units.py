@@ -14,10 +14,10 @@ from oracle import exact
 from torch import Tensor, nn
 
 from consilience import open_study
-from consilience.analysis.expression import Expression
-from consilience.analysis.fit import predict
-from consilience.analysis.parsing import parse
-from consilience.analysis.target import Functions, Target
+from consilience.analysis.distillation.target import Functions, Target
+from consilience.analysis.formulas.expression import Expression
+from consilience.analysis.formulas.fit import predict
+from consilience.analysis.formulas.parsing import parse
 
 LAW = SYMTORCH["mixtures"]
 LEAST = 0.1

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import least_squares
 
-from consilience.analysis.derivative import derivative
-from consilience.analysis.expression import (
+from consilience.analysis.formulas.derivative import derivative
+from consilience.analysis.formulas.expression import (
     Expression,
     complexity,
     constants,
@@ -21,7 +21,7 @@ from consilience.analysis.expression import (
     variables,
     with_constants,
 )
-from consilience.analysis.fit import fit, free
+from consilience.analysis.formulas.fit import fit, free
 
 Box = Mapping[str, tuple[float, float]]
 

@@ -20,9 +20,9 @@ from law_manifest import measure_scales, write_manifest
 from law_networks import DATA, train_zoo
 from laws import Box, Law
 
-from consilience.analysis.expression import Apply, Constant, Expression, Variable, complexity, variables
-from consilience.analysis.printing import to_text
-from consilience.analysis.simplify import simplify
+from consilience.analysis.formulas.expression import Apply, Constant, Expression, Variable, complexity, variables
+from consilience.analysis.formulas.printing import to_text
+from consilience.analysis.formulas.simplify import simplify
 
 NAMES = "abcdh"
 RANGES = ((1.0, 5.0), (1.0, 3.0), (0.5, 2.0), (2.0, 6.0))

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from threadpoolctl import threadpool_limits
 
-from consilience.analysis.distil import distil
-from consilience.analysis.expression import Expression
-from consilience.analysis.printing import to_text
-from consilience.analysis.search import resolve
-from consilience.analysis.target import Target
+from consilience.analysis.distillation.distil import distil
+from consilience.analysis.distillation.search import resolve
+from consilience.analysis.distillation.target import Target
+from consilience.analysis.formulas.expression import Expression
+from consilience.analysis.formulas.printing import to_text
 from consilience.zoo.manifest import DistilTable
 
 SETTINGS = DistilTable()

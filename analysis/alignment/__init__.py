@@ -1,0 +1,1 @@
+"""Which units of which networks do the same thing, against what chance gives."""

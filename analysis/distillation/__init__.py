@@ -1,0 +1,1 @@
+"""From functions that networks learned to an equation with its evidence."""

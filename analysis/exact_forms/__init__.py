@@ -1,0 +1,1 @@
+"""What small networks are, digit for digit: planes, pieces, trees, expansions."""

@@ -1,0 +1,1 @@
+"""What an equation is: trees, read, written, simplified, differentiated, fitted and run."""

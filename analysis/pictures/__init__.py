@@ -1,0 +1,1 @@
+"""Pictures: functions from plain arrays to figures."""

@@ -1,0 +1,1 @@
+"""The verbs: each reads what was done before, works, keeps its facts in files and indexes them."""
