@@ -46,12 +46,14 @@ class Maps:
 class MapPlan:
     """Where in a run the maps of some layers stand, for images of one size; nothing after the last step is run.
 
-    `bytes` is what one image needs, of steps that live at a time and of maps that are kept.
+    `bytes` is what one image needs, of steps that live at a time and of maps that are kept; `whole` is what all
+    steps make.
     """
 
     functions: tuple[str, ...]
     readings: Mapping[str, tuple[Reading, Reading]]
     bytes: int
+    whole: int
 
     @property
     def last(self) -> int:
@@ -159,16 +161,16 @@ def _planned(network: Network, shape: tuple[int, ...], layers: Sequence[str]) ->
     whole = _traced(network)
     readings = {name: _reading(network, whole, name) for name in layers}
     last = max(reading.steps[0] for both in readings.values() for reading in both)
-    live = whole.live
+    live, all_made = whole.live, whole.whole
     if shape != network.input_shape:
         nodes = _nodes(network, shape, last)
         if tuple(node.function for node in nodes) != whole.functions[: last + 1]:
             raise _one_size(network, shape, "it computes in another way for other sizes")
         kinds = {layer.name: layer.kind for layer in whole.layers}
         readings = {name: _again(network, shape, nodes, both, kinds[name]) for name, both in readings.items()}
-        live = live_bytes(nodes) // 2
+        live, all_made = live_bytes(nodes) // 2, sum(node.bytes for node in nodes) // 2
     kept = sum(8 * both[0].view.units * prod(_places(both[0].view)) for both in readings.values())
-    return MapPlan(whole.functions[: last + 1], readings, live + kept)
+    return MapPlan(whole.functions[: last + 1], readings, live + kept, all_made)
 
 
 def _traced(network: Network) -> Trace:
