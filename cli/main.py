@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..zoo.errors import ConsilienceError
-from . import exact, lists, stages, weights
+from . import exact, lists, stages, stimuli, weights
 from .output import answer, say
 
 app = typer.Typer(
@@ -41,7 +41,7 @@ def _main(
     pass
 
 
-for _command in (*stages.COMMANDS, *lists.COMMANDS, *weights.COMMANDS, *exact.COMMANDS):
+for _command in (*stages.COMMANDS, *lists.COMMANDS, *weights.COMMANDS, *exact.COMMANDS, *stimuli.COMMANDS):
     app.command()(_command)
 
 

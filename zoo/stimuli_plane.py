@@ -16,10 +16,13 @@ Field: TypeAlias = Float[np.ndarray, "samples side side"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plane:
-    """The centres of the pixels of a square, in pixels from its middle: x to the right, y down."""
+    """The centres of the pixels of a square, in pixels from its middle or from one place for each image.
 
-    x: Float[np.ndarray, "1 1 side"]
-    y: Float[np.ndarray, "1 side 1"]
+    x goes to the right and y down.
+    """
+
+    x: Float[np.ndarray, "places 1 side"]
+    y: Float[np.ndarray, "places side 1"]
 
     @classmethod
     def of(cls, side: int) -> Plane:

@@ -35,7 +35,7 @@ _SIGNED = _contrast(count=2, low=-1.0)
 _TABLE = (
     Stimulus(
         "grating",
-        "a cosine over the whole field",
+        "a cosine all over",
         (_turning("angle", 36, period=pi), _frequency("frequency", 10), _turning("phase", 8), _contrast()),
         grating,
     ),
@@ -67,7 +67,7 @@ _TABLE = (
     ),
     Stimulus(
         "bar",
-        "a bright or dark bar on grey",
+        "a bright or dark bar",
         (
             _place("x", 3),
             _place("y", 3),
@@ -80,7 +80,7 @@ _TABLE = (
     ),
     Stimulus(
         "spot",
-        "a bright or dark disc on grey",
+        "a bright or dark disc",
         (_place("x", 5), _place("y", 5), _size("radius", 1.0, 24.0, 6, default=8.0), _SIGNED),
         spot,
     ),
@@ -90,7 +90,7 @@ _TABLE = (
         (
             _place("x", 5),
             _place("y", 5),
-            _turning("angle", 24),
+            _turning("angle", 24, default=pi / 6),
             _contrast(),
             Coordinate("blur", 0.0, 64.0, "px", None, 0.0, Span(0.0, 4.0, 2)),
         ),
@@ -98,7 +98,7 @@ _TABLE = (
     ),
     Stimulus(
         "corner",
-        "a corner, bright inside, that opens where the angle points; its tip is rounded",
+        "a bright corner that opens where the angle points; its tip is rounded",
         (
             _turning("angle", 24),
             Coordinate("opening", pi / 36, 71 * pi / 36, "rad", None, pi / 2, Span(pi / 6, 11 * pi / 6, 6)),
@@ -109,7 +109,7 @@ _TABLE = (
     ),
     Stimulus(
         "arc",
-        "a curved line on grey; the angle points to the centre of its circle",
+        "a curved line; the angle points to the centre of its circle",
         (
             _turning("angle", 24),
             Coordinate("curvature", 0.0, 0.5, "1/px", None, 0.05, Span(0.0, 0.125, 6)),
@@ -134,7 +134,7 @@ _TABLE = (
     ),
     Stimulus(
         "colour",
-        "one colour over the whole field",
+        "one colour all over",
         (
             _turning("hue", 24),
             Coordinate("saturation", 0.0, 1.0, "", None, 1.0, Span(0.25, 1.0, 4)),
@@ -144,7 +144,7 @@ _TABLE = (
     ),
     Stimulus(
         "plaid",
-        "two gratings over each other",
+        "two gratings added up",
         (
             _turning("angle1", 6, period=pi),
             _turning("angle2", 6, period=pi, default=pi / 2),
