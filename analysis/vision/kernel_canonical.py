@@ -53,12 +53,30 @@ def canonical(
     return numbers
 
 
+def beside(form: str, numbers: Mapping[str, float], reference: Mapping[str, float]) -> dict[str, float]:
+    """Write the same kernel with angle and phase within a quarter turn of a reference's, to compare the rest."""
+    near = dict(numbers)
+    if "angle" in near:
+        odd = round((near["angle"] - reference["angle"]) / math.pi)
+        near["angle"] -= odd * math.pi
+        _mirror(form, near, odd=odd % 2 == 1)
+    if "phase" in near:
+        odd = round((near["phase"] - reference["phase"]) / math.pi)
+        near["phase"] -= odd * math.pi
+        near["amplitude"] *= -1 if odd % 2 else 1
+    return near
+
+
 def _turn_angle(form: str, numbers: dict[str, float]) -> None:
-    """Bring the angle into [0, pi): half a turn changes the sign of u and v."""
-    if "angle" not in numbers:
-        return
-    odd = numbers["angle"] % (2 * math.pi) >= math.pi
-    numbers["angle"] %= math.pi
+    """Bring the angle into [0, pi)."""
+    if "angle" in numbers:
+        odd = numbers["angle"] % (2 * math.pi) >= math.pi
+        numbers["angle"] %= math.pi
+        _mirror(form, numbers, odd=odd)
+
+
+def _mirror(form: str, numbers: dict[str, float], *, odd: bool) -> None:
+    """Follow an odd number of half turns of the angle, which change the signs of u and v."""
     for name in numbers:
         if odd and (name == "phase" or name.startswith("sine_") or (name, form) == ("amplitude", "first_derivative")):
             numbers[name] = -numbers[name]

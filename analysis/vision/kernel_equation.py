@@ -61,6 +61,11 @@ def _difference_of_gaussians(numbers: Numbers) -> Expression:
     return numbers["amplitude"] * (_round(centre) - numbers["surround"] * _round(surround))
 
 
+def _sum_of_gaussians(numbers: Numbers) -> Expression:
+    centre, wide = numbers["sigma"], numbers["sigma"] * numbers["ratio"]
+    return numbers["amplitude"] * (_round(centre) + numbers["pedestal"] * _round(wide))
+
+
 def _first_derivative(numbers: Numbers) -> Expression:
     return numbers["amplitude"] * (U / numbers["sigma_u"]) * _envelope(numbers)
 
@@ -82,6 +87,7 @@ PROFILES: dict[str, Callable[[Numbers], Expression]] = {
     "gaussian": _gaussian,
     "elongated_gaussian": _elongated_gaussian,
     "difference_of_gaussians": _difference_of_gaussians,
+    "sum_of_gaussians": _sum_of_gaussians,
     "first_derivative": _first_derivative,
     "second_derivative": _second_derivative,
     "axis_gabor": _axis_gabor,

@@ -13,11 +13,13 @@ import numpy as np
 from jaxtyping import Float
 
 from .kernel_forms import KernelFit, Metric, fit_form, raced_forms
-from .kernel_shapes import Kernel
+from .kernel_shapes import SHAPES, Kernel
 
 SMALL = 7
 """Up to this side a grid is so small that R² counts as evidence only above FLOOR."""
 FLOOR = 0.9
+STRONG = 6.0
+"""A difference of BIC that is strong evidence (Kass and Raftery 1995)."""
 NULLS = 32
 """So many kernels of each null are raced."""
 
@@ -44,12 +46,19 @@ class Evidence:
 
 
 def race(kernel: Kernel, *, metric: Metric | None = None) -> tuple[KernelFit, ...]:
-    """Fit every form that the kernel has values enough for; the least BIC comes first.
+    """Fit every form that the kernel has values enough for; the chosen one comes first, then by BIC.
 
-    Raises BadInput where the kernel is zero, not finite, or of too few values for any form.
+    Chosen is the form of fewest numbers against which no other has strong evidence, a BIC lower by
+    STRONG. Raises BadInput where the kernel is zero, not finite, or of too few values for any form.
     """
     fits = [fit_form(kernel, form, metric=metric) for form in raced_forms(kernel.shape) or ("constant",)]
-    return tuple(sorted(fits, key=lambda fit: fit.bic))
+    least = min(fit.bic for fit in fits)
+    chosen = min((fit for fit in fits if fit.bic <= least + STRONG), key=lambda fit: (_size(fit), fit.bic))
+    return (chosen, *sorted((fit for fit in fits if fit is not chosen), key=lambda fit: fit.bic))
+
+
+def _size(fit: KernelFit) -> int:
+    return SHAPES[fit.form].numbers(len(fit.colour))
 
 
 def fidelity(kernel: Kernel, modelled: Kernel, metric: Metric) -> float:

@@ -88,7 +88,8 @@ def _limits(grid: Grid) -> dict[str, tuple[float, float]]:
         "sigma_u": sigma,
         "sigma_v": sigma,
         "ratio": (1.1, 6.0),
-        "surround": (0.0, 1.0),
+        "surround": (0.0, 2.0),
+        "pedestal": (0.0, 1.0),
     }
 
 
@@ -131,6 +132,11 @@ def _difference_of_gaussians(p: Columns, x: Places, y: Places) -> Basis:
     return _single(_round(p, x, y, p["sigma"]) - p["surround"] * around)
 
 
+def _sum_of_gaussians(p: Columns, x: Places, y: Places) -> Basis:
+    around = _round(p, x, y, p["sigma"] * p["ratio"])
+    return _single(_round(p, x, y, p["sigma"]) + p["pedestal"] * around)
+
+
 def _first_derivative(p: Columns, x: Places, y: Places) -> Basis:
     u, envelope = _envelope(p, x, y)
     return _single(u / p["sigma_u"] * envelope)
@@ -164,8 +170,13 @@ def _spots(kernel: Kernel) -> list[list[Start]]:
 
 
 def _ringed_spots(kernel: Kernel) -> list[list[Start]]:
-    rings = _crossed(ratio=[1.5, 3.0], surround=[0.2, 0.7])
+    rings = _crossed(ratio=[1.5, 3.0], surround=[0.2, 0.7, 1.2])
     return [_joined(group, rings) for group in _spots(kernel)]
+
+
+def _raised_spots(kernel: Kernel) -> list[list[Start]]:
+    pedestals = _crossed(ratio=[1.5, 3.0], pedestal=[0.2, 0.7])
+    return [_joined(group, pedestals) for group in _spots(kernel)]
 
 
 def _turned_spots(kernel: Kernel) -> list[list[Start]]:
@@ -229,6 +240,7 @@ SHAPES: dict[str, Shape] = {
     "difference_of_gaussians": Shape(
         ("x0", "y0", "sigma", "ratio", "surround"), _difference_of_gaussians, _ringed_spots
     ),
+    "sum_of_gaussians": Shape(("x0", "y0", "sigma", "ratio", "pedestal"), _sum_of_gaussians, _raised_spots),
     "first_derivative": Shape(_TURNED, _first_derivative, _turned_spots),
     "second_derivative": Shape(_TURNED, _second_derivative, _turned_spots),
     "axis_gabor": Shape((*_WAVE, "phase"), _axis_gabor, _phased_waves),
