@@ -65,11 +65,11 @@ def race_units(
 ) -> tuple[tuple[LawFit, ...], ...]:
     """Fit every law of these kinds of coordinates to each unit, in the library's order, and choose one for each.
 
-    The law with the fewest numbers, then the shortest, wins among those whose squared error on the held-out stimuli is
-    within one standard error of the best's (of paired differences; Breiman et al. 1984), or within AS_GOOD of the
-    variance. Nothing is forced: whether the winner is `reduced` says its R². Laws that have no value at some stimulus,
-    or as many numbers as there are stimuli to fit, do not race. Raises BadInput where LAWS has no such kinds, or a
-    response is not finite.
+    A law with the fewest numbers wins among those whose squared error on the held-out stimuli is within one standard
+    error of the best's (of paired differences; Breiman et al. 1984), or within AS_GOOD of the variance; of several with
+    as many numbers the shortest of those within one standard error of the best of them. Nothing is forced: whether the
+    winner is `reduced` says its R². Laws that have no value at some stimulus, or as many numbers as there are stimuli
+    to fit, do not race. Raises BadInput where LAWS has no such kinds, or a response is not finite.
     """
     laws = laws_of(*kinds)
     if not laws:
@@ -96,7 +96,7 @@ def alternate(rows: Float[np.ndarray, "samples coordinates"]) -> Bool[np.ndarray
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scored:
     fit: LawFit
-    length: tuple[int, int]
+    numbers: int
     errors: Float[np.ndarray, " held_out"]
     variance: float
 
@@ -132,7 +132,7 @@ def _scored(
         share(errors[~out], curve[~out]),
         _bic(errors[~out], curve[~out], len(theta)),
     )
-    return _Scored(fit, (len(theta), complexity(fit.expression)), errors[out], float(curve[out].var()))
+    return _Scored(fit, len(theta), errors[out], float(curve[out].var()))
 
 
 def share(errors: Float[np.ndarray, " some"], values: Float[np.ndarray, " some"]) -> float:
@@ -149,15 +149,22 @@ def _bic(errors: Float[np.ndarray, " some"], values: Float[np.ndarray, " some"],
 
 
 def _chosen(scored: Sequence[_Scored]) -> tuple[LawFit, ...]:
-    best = min(scored, key=lambda one: float(one.errors.mean()))
-    running = [one for one in scored if _as_good(one, best)]
-    wins = min(running, key=lambda one: (*one.length, float(one.errors.mean())))
+    running = _as_good(scored, AS_GOOD)
+    fewest = min(one.numbers for one in running)
+    equals = _as_good([one for one in running if one.numbers == fewest], 0.0)
+    wins = min(equals, key=lambda one: complexity(one.fit.expression))
     return tuple(replace(one.fit, wins=one is wins) for one in scored)
 
 
-def _as_good(one: _Scored, best: _Scored) -> bool:
+def _as_good(scored: Sequence[_Scored], margin: float) -> list[_Scored]:
+    """Keep those that err no more than the best by a standard error, or by a share of the variance."""
+    best = min(scored, key=lambda one: float(one.errors.mean()))
+    return [one for one in scored if one is best or _no_worse(one, best, margin)]
+
+
+def _no_worse(one: _Scored, best: _Scored, margin: float) -> bool:
     worse = one.errors - best.errors
     if not np.isfinite(worse).all():
         return False
     noise = float(worse.std(ddof=1)) / np.sqrt(len(worse)) if len(worse) > 1 else 0.0
-    return float(worse.mean()) <= max(noise, AS_GOOD * best.variance)
+    return float(worse.mean()) <= max(noise, margin * best.variance)

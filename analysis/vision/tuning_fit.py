@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float
@@ -70,53 +71,27 @@ def _is_one_of(leaf: Expression, names: tuple[str, ...]) -> bool:
 
 
 def fit_law(
-    law: TuningLaw, rows: Rows, values: Float[np.ndarray, "units samples"], names: tuple[str, ...]
+    law: TuningLaw,
+    rows: Rows,
+    values: Float[np.ndarray, "units samples"],
+    names: tuple[str, ...],
+    *,
+    held: Mapping[str, float] = MappingProxyType({}),
 ) -> Float[np.ndarray, "units parameters"] | None:
     """Fit a law's numbers to each unit by least squares; None where it has no value at these rows, or too many numbers.
 
     The start comes from a grid over the numbers that are not linear, with the linear ones solved at each of its points
-    (variable projection, Golub & Pereyra 1973), for all units at once.
+    (variable projection, Golub & Pereyra 1973), for all units at once. Numbers that are `held` stay as they are.
     """
     bound = bind(law, names)
-    if len(bound.parameters) >= len(rows) and law.name != "constant":
+    if len(bound.parameters) - len(held) >= len(rows) and law.name != "constant":
         return None
-    grid = _grid(bound, rows)
+    grid = _grid(bound, rows, held)
     if not len(grid):
         return None
-    fitted = [
-        _best(bound, rows, curve, starts)
-        for curve, starts in zip(values, _starts(bound, rows, values, grid), strict=True)
-    ]
-    return np.array(fitted)
-
-
-def fit_from(
-    bound: Bound,
-    rows: Rows,
-    values: Float[np.ndarray, " samples"],
-    start: Theta,
-    free: list[int],
-    *,
-    steps: int = STEPS,
-) -> Theta:
-    """Fit the free numbers of a law to one unit from a start; steps out of bounds are turned back."""
-    low, high = bounds(bound.law, rows)
-
-    def full(some: Float[np.ndarray, " free"]) -> Theta:
-        theta = start.copy()
-        theta[free] = some
-        return theta
-
-    def residuals(some: Float[np.ndarray, " free"]) -> Float[np.ndarray, " samples"]:
-        theta = full(some)
-        if (theta < low).any() or (theta > high).any():
-            return np.full(len(values), np.inf)
-        return np.asarray(bound.values(theta, rows) - values)
-
-    def jacobian(some: Float[np.ndarray, " free"]) -> Float[np.ndarray, "samples free"]:
-        return bound.slopes(full(some), rows)[:, free]
-
-    return full(levenberg_marquardt(residuals, jacobian, start[free], steps=steps))
+    free = [place for place, name in enumerate(bound.parameters) if name not in held]
+    starts = _starts(bound, rows, values, grid)
+    return np.array([_best(bound, rows, *each, free) for each in zip(values, starts, strict=True)])
 
 
 def bounds(law: TuningLaw, rows: Rows) -> tuple[Theta, Theta]:
@@ -131,10 +106,13 @@ def _limits(role: str, column: Float[np.ndarray, " samples"]) -> tuple[float, fl
     return ROLES[role].low * unit, ROLES[role].high * unit
 
 
-def _grid(bound: Bound, rows: Rows) -> Float[np.ndarray, "starts parameters"]:
+def _grid(bound: Bound, rows: Rows, held: Mapping[str, float]) -> Float[np.ndarray, "starts parameters"]:
     """Lay out every start of the numbers that are not linear, where the law has values; the linear ones are 0."""
     law = bound.law
-    each = [ROLES[number.role].starts(rows[:, number.coordinate]) for number in law.numbers]
+    each = [
+        [held[number.name]] if number.name in held else ROLES[number.role].starts(rows[:, number.coordinate])
+        for number in law.numbers
+    ]
     points = np.zeros((int(np.prod([len(starts) for starts in each])), len(bound.parameters)))
     points[:, bound.index(*law.nonlinear)] = np.array(list(product(*each)))
     probe = points.copy()
@@ -188,13 +166,43 @@ def _solved(
     return full
 
 
-def _best(bound: Bound, rows: Rows, curve: Float[np.ndarray, " samples"], starts: list[Theta]) -> Theta:
-    """Polish each start, unless all numbers are linear, and keep what errs least."""
-    if bound.law.numbers:
-        every = list(range(len(bound.parameters)))
-        starts = [fit_from(bound, rows, curve, start, every) for start in starts]
+def _best(
+    bound: Bound, rows: Rows, curve: Float[np.ndarray, " samples"], starts: list[Theta], free: list[int]
+) -> Theta:
+    """Polish each start, unless all free numbers are linear, and keep what errs least."""
+    if len(free) > len(bound.law.linear):
+        starts = [_polished(bound, rows, curve, start, free) for start in starts]
     errors = [float(np.square(bound.values(theta, rows) - curve).sum()) for theta in starts]
     return canonical(bound, starts[int(np.argmin(errors))])
+
+
+def _polished(
+    bound: Bound,
+    rows: Rows,
+    values: Float[np.ndarray, " samples"],
+    start: Theta,
+    free: list[int],
+    *,
+    steps: int = STEPS,
+) -> Theta:
+    """Fit the free numbers to one unit from a start; steps out of bounds are turned back."""
+    low, high = bounds(bound.law, rows)
+
+    def full(some: Float[np.ndarray, " free"]) -> Theta:
+        theta = start.copy()
+        theta[free] = some
+        return theta
+
+    def residuals(some: Float[np.ndarray, " free"]) -> Float[np.ndarray, " samples"]:
+        theta = full(some)
+        if (theta < low).any() or (theta > high).any():
+            return np.full(len(values), np.inf)
+        return np.asarray(bound.values(theta, rows) - values)
+
+    def jacobian(some: Float[np.ndarray, " free"]) -> Float[np.ndarray, "samples free"]:
+        return bound.slopes(full(some), rows)[:, free]
+
+    return full(levenberg_marquardt(residuals, jacobian, start[free], steps=STEPS))
 
 
 def canonical(bound: Bound, theta: Theta) -> Theta:
