@@ -17,6 +17,7 @@ MARGIN = 0.2
 """Places keep so much of the side away from the border, where maps show the padding and not the image."""
 DRAWS = 5
 BLOCK = 1024
+CERTAIN = 1.0 - 1e-12
 SHIFTS = np.array([(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)], dtype=np.float64)
 """Shifts in rows and columns, in steps; the one in the middle is none."""
 STILL = len(SHIFTS) // 2
@@ -52,8 +53,8 @@ class Matches:
 
     `r` is negative where one of the two stands for the other's negative; `shift` counts steps in rows and
     columns; `mutual` tells whether the right unit's best match is the left one. `p` is the largest over the nulls
-    and q the false discovery rate at which a match passes. `null_r` holds the best |r| of null units, by
-    null, of `draws` null pairs of networks.
+    and q the false discovery rate at which a match passes. `null_r` holds the best |r| of the units of either
+    network in `draws` nulls of the other, by null.
     """
 
     left_unit: Int[np.ndarray, " matches"]
@@ -156,23 +157,43 @@ def match_maps(
 ) -> Matches:
     """Find the best match of every left unit among the right ones, up to a shift, and hold it against chance.
 
-    Alike is |r| where one side is odd, else r. The same search runs `draws` times on null pairs: rotated axes,
-    shuffled samples, and what `twins` gives (the values of both networks' twins, shifts as further samples).
-    A match's p is the share of null matches at least as strong, per pair. Raises BadInput for networks that
-    were read at different places or with different steps.
+    Alike is |r| where one side is odd, else r. The same search runs `draws` times for each unit of the one
+    network in a null of the other: rotated axes, shuffled samples, and what `twins` gives (the values of both
+    networks' twins, shifts as further samples). Neither of the two units may find as good a partner by chance:
+    p is the larger of the two, and the largest over the nulls. Raises BadInput for networks that were read at
+    different places or with different steps.
     """
     _comparable(left, right)
     pair = [left.activations, right.activations]
     best, reply = best_matches(pair[0], pair[1]), best_matches(pair[1], pair[0])
     units = np.flatnonzero(best.partner >= 0)
-    null_r = _chance(pair, twins=twins, seed=seed, draws=draws)
-    strength = np.abs(best.r[units])
-    p = worst(
-        {name: exceedance(strength, null, trials=draws * len(units)) for name, null in null_r.items()}, len(units)
-    )
-    partner = best.partner[units]
+    partner, r = best.partner[units], best.r[units]
+    chance = _chance(pair, twins=twins, seed=seed, draws=draws)
+    found = {
+        name: np.maximum(unit_p_values(r, ours[:, units]), unit_p_values(r, theirs[:, partner]))
+        for name, (ours, theirs) in chance.items()
+    }
+    p = worst(found, len(units))
+    null_r = {name: np.concatenate([side.ravel() for side in sides]) for name, sides in chance.items()}
     mutual = reply.partner[partner] == units
-    return Matches(units, partner, best.r[units], SHIFTS[best.shift[units]], mutual, p, q_values(p), null_r, draws)
+    return Matches(units, partner, r, SHIFTS[best.shift[units]], mutual, p, q_values(p), null_r, draws)
+
+
+def unit_p_values(
+    r: Float[np.ndarray, " units"], null: Float[np.ndarray, "draws units"]
+) -> Float[np.ndarray, " units"]:
+    """Give the share of null matches that lie as far above what their own unit finds by chance.
+
+    Units differ far more in what they find by chance (those of coarse patterns are like anything that is) than
+    one unit does from draw to draw. So Fisher's z is taken from the mean of the unit's own null matches, for a
+    null match from that of its other draws; then all are pooled. A single draw is pooled as it is.
+    """
+    ours, chance = _z(r), _z(null)
+    draws = len(chance)
+    if draws < 2:
+        return exceedance(ours, chance.ravel())
+    others = (chance.sum(axis=0) - chance) / (draws - 1)
+    return exceedance(ours - chance.mean(axis=0), (chance - others).ravel())
 
 
 def best_matches(left: Activations, right: Activations) -> Best:
@@ -217,14 +238,18 @@ def _keep(
 
 def _chance(
     pair: list[Activations], *, twins: Kinds | None, seed: int, draws: int
-) -> dict[str, Float[np.ndarray, " _null"]]:
-    """Collect the best |r| of every unit in null pairs, by null."""
-    found: dict[str, list[Float[np.ndarray, " _null"]]] = {}
+) -> dict[str, tuple[Float[np.ndarray, "draws left"], Float[np.ndarray, "draws right"]]]:
+    """Collect the best |r| of all units of each network in nulls of the other, by null."""
+    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for draw in range(draws):
-        for name, (left, right) in null_zoos(pair, draw=draw, seed=seed, twins=twins).items():
-            best = best_matches(left, right)
-            found.setdefault(name, []).append(np.abs(best.r[best.partner >= 0]))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+        for name, null in null_zoos(pair, draw=draw, seed=seed, twins=twins).items():
+            sides = (best_matches(pair[0], null[1]), best_matches(pair[1], null[0]))
+            found.setdefault(name, []).append((np.abs(sides[0].r), np.abs(sides[1].r)))
+    return {name: (np.stack([a for a, _ in drawn]), np.stack([b for _, b in drawn])) for name, drawn in found.items()}
+
+
+def _z(r: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    return np.asarray(np.arctanh(np.minimum(np.abs(r), CERTAIN)))
 
 
 def _comparable(left: MapUnits, right: MapUnits) -> None:
