@@ -50,7 +50,7 @@ def _work(verb: str, zoo: Path | None, device: str, wait: float, dry_run: bool, 
     for line in runs.summary(study, verb):
         answer(line)
     refused = runs.refusals(study)
-    for line in refused:
+    for line in (*runs.left_out(study), *refused):
         say(line)
     return bool(refused)
 
@@ -263,6 +263,27 @@ def distil(
     _stage("distil", zoo, device, wait_for_lock, dry_run, **arguments)
 
 
+def kernels(zoo: Zoo = None, device: Device = "cpu", wait_for_lock: Wait = 0, dry_run: DryRun = False) -> None:
+    """Find closed forms of the kernels of vision networks: first layers, and families of depthwise kernels.
+
+    Each is held against kernels without shape, and put back into its network in the place of what was learned.
+
+    Example: consilience kernels data/vision
+    """
+    _stage("kernels", zoo, device, wait_for_lock, dry_run)
+
+
+def tune(zoo: Zoo = None, device: Device = "cpu", wait_for_lock: Wait = 0, dry_run: DryRun = False) -> None:
+    """Find what units of vision networks are tuned to: gratings, colours, spots and arcs are shown to them.
+
+    Laws race on every unit, on stimuli held out; untrained twins are shown the same; units of equal law form families.
+    What is shown: consilience stimuli --out sheet.png
+
+    Example: consilience tune data/vision
+    """
+    _stage("tune", zoo, device, wait_for_lock, dry_run)
+
+
 def _refuse_folders(features: list[str]) -> None:
     """Tell a zoo that was given in the place of a feature."""
     for name in features:
@@ -287,4 +308,4 @@ def init(
         answer(line)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (run, ingest, check, probe, align, cluster, distil, init)
+COMMANDS: tuple[Callable[..., None], ...] = (run, ingest, check, probe, align, cluster, distil, kernels, tune, init)

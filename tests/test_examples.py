@@ -64,7 +64,7 @@ def named(items: tuple[Ingested, ...]) -> dict[str, Network]:
 
 
 def photos(*images: str, side: int = 320) -> np.ndarray:
-    return np.asarray(read_photos(ProbeTable(images=images, side=side), folder=DATA, seed=0))
+    return read_photos(ProbeTable(images=images, side=side), folder=DATA, seed=0).squares
 
 
 def prepared(network: Network, shown: np.ndarray) -> torch.Tensor:

@@ -446,7 +446,7 @@ def test_a_network_trained_by_others_needs_its_kernels(layer: str, numbers: int,
     (tmp_path / "zoo.toml").write_text(f'name = "one"\nabout = "one of them"\n{first}')
     network = ingest(open_study(tmp_path))[0].network
     assert network is not None
-    shown = read_photos(ProbeTable(images=PHOTOS, crops=5), folder=tmp_path, seed=0)
+    shown = read_photos(ProbeTable(images=PHOTOS, crops=5), folder=tmp_path, seed=0).squares
     found = substitute_kernels(network, layer, kernels(network, layer), shown, numbers=numbers)
     assert unchanged(row(found.rows, "equations"))
     assert row(found.rows, "shuffled").agreement < 0.3

@@ -56,6 +56,7 @@ activation = "tanh"
 options = { width = 32, nested = { deep = [1, "two"] } }
 strip_prefix = "backbone."
 rename = { "old." = "new." }
+layers = ["stem", "blocks.0.*"]
 lineage = "first run"
 outputs = ["F"]
 metadata = { recipe = "gravity.py" }
@@ -135,6 +136,7 @@ PARSED = Manifest(
             scaling=ScalingTable(input_shift=(3.0,), input_scale=(1.15,), output_shift=(2.0,), output_scale=(4.0,)),
             strip_prefix="backbone.",
             rename={"old.": "new."},
+            layers=("stem", "blocks.0.*"),
             preprocessing=PreprocessingTable(
                 size=(224, 224),
                 crop=0.875,
@@ -204,7 +206,7 @@ def test_the_long_example_names_every_key() -> None:
         ScalingTable: content["networks"][0]["scaling"],
         OutputTable: content["outputs"][0],
         PreprocessingTable: content["networks"][0]["preprocessing"],
-        ProbeTable: content["probe"] | dict.fromkeys(("images", "side", "crops")),  # of photos, which stand alone
+        ProbeTable: content["probe"] | dict.fromkeys(("images", "side", "crops", "whiten")),  # of photos alone
         VariableTable: content["probe"]["variables"][0],
         DerivedTable: content["probe"]["derived"][0],
         AlignTable: content["align"],

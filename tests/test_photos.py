@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from consilience.analysis.project.study import open_study
+from consilience.analysis.stages.run import left_out
 from consilience.zoo.errors import BadProbe
 from consilience.zoo.manifest import ProbeTable
 from consilience.zoo.photos import MOST_PIXELS, read_photos
@@ -30,7 +32,7 @@ def table(*images: str, side: int = 20, crops: int = 0, samples: int = 2048) -> 
 
 
 def read(folder: Path, *images: str, seed: int = 0, **fields: int) -> np.ndarray:
-    return np.asarray(read_photos(table(*images, **fields), folder=folder, seed=seed))
+    return read_photos(table(*images, **fields), folder=folder, seed=seed).squares
 
 
 def middle(path: Path, side: int) -> np.ndarray:
@@ -149,7 +151,7 @@ def test_nothing_there(tmp_path: Path) -> None:
     refused(tmp_path, "nothing matches|is a folder", "folder.png")
 
 
-@pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"P6 10 10 255\n" + bytes(300)])
+@pytest.mark.parametrize("content", [b" ", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"P6 10 10 255\n" + bytes(300)])
 def test_no_photo(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
     refused(tmp_path, r"a\.png: is (no PNG or JPEG|damaged)")
@@ -218,3 +220,83 @@ def test_a_probe_needs_some_photos(tmp_path: Path) -> None:
         make_probe(table(), folder=tmp_path, seed=0)
     assert "crops = 20" in caught.value.hint
     assert make_probe(table(crops=7), folder=tmp_path, seed=0).inputs.shape == (8, 20, 20, 3)
+
+
+def broken_album(folder: Path) -> list[str]:
+    """Put photos of every kind that cannot be shown beside nine that can, and name them."""
+    data = write(folder / "cut.jpg", size=(90, 60)).read_bytes()
+    (folder / "cut.jpg").write_bytes(data[: len(data) // 2])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("no picture at all")
+    Image.new("RGB", (1, 1)).save(folder / "tiny.png")
+    Image.new("1", (9000, 9000)).save(folder / "huge.png")
+    return ["cut.jpg", "empty.png", "huge.png", "text.png", "tiny.png"]
+
+
+def test_what_cannot_be_shown_is_one_line_and_the_others_are_shown(album: Path) -> None:
+    whole = read(album, crops=2)
+    names = broken_album(album)
+    photos = read_photos(table("*", crops=2), folder=album, seed=0)
+    assert np.array_equal(photos.squares, whole)
+    assert [Path(line.partition(": ")[0]).name for line in photos.left_out] == names
+    for line, reason in zip(
+        photos.left_out,
+        ("is damaged", "is empty", "more than 64 million", "is no PNG or JPEG", "is too small: 1 × 1 pixels"),
+        strict=True,
+    ):
+        assert reason in line
+        assert "; hint: " in line
+        assert line.isprintable()
+    assert make_probe(table("*", crops=2), folder=album, seed=0).left_out == photos.left_out
+
+
+def test_others_are_drawn_in_the_place_of_what_cannot_be_shown(album: Path) -> None:
+    broken_album(album)
+    photos = read_photos(table("*", samples=8), folder=album, seed=0)
+    assert len({square.tobytes() for square in photos.squares}) == 8
+    assert {square.tobytes() for square in photos.squares} < {square.tobytes() for square in read(album, "?.png")}
+
+
+def test_photos_that_cannot_be_shown_end_a_run_only_where_too_few_are_left(tmp_path: Path) -> None:
+    names = broken_album(tmp_path)
+    refused(tmp_path, f"none of {len(names)} photos can be shown: .*cut.jpg: is damaged", "*")
+    write(tmp_path / "fine.png")
+    with pytest.raises(BadProbe, match=r"gives 1 squares without 5 that cannot be shown, first .*cut\.jpg"):
+        make_probe(table("*"), folder=tmp_path, seed=0)
+
+
+def test_every_kind_of_colour_is_shown(tmp_path: Path) -> None:
+    shades = np.tile(np.arange(20, dtype=np.uint8)[:, None] * 10, (1, 20))
+    grey = Image.fromarray(shades)
+    grey.convert("CMYK").save(tmp_path / "print.jpg", quality=100)
+    grey.convert("1").save(tmp_path / "bits.png")
+    Image.merge("LA", (grey, Image.new("L", (20, 20), 255))).save(tmp_path / "clear.png")
+    grey.convert("P").save(tmp_path / "palette.png")
+    (tmp_path / "deep.png").write_bytes(deep_colours(shades))
+    found = read(tmp_path, "bits.png", "clear.png", "deep.png", "palette.png", "print.jpg")
+    for square in found[1:]:
+        assert abs(square.astype(int) - shades[..., None]).max() <= 6
+    assert set(np.unique(found[0])) == {0, 255}
+
+
+def deep_colours(shades: np.ndarray) -> bytes:
+    """Write a PNG of 16 bits for each of red, green and blue, which Pillow reads but does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = np.repeat(shades.astype(">u2")[..., None] * 257, 3, axis=2).astype(">u2")
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", *shades.shape[::-1], 16, 2, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(lines)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_a_run_says_which_photos_are_left_out(album: Path) -> None:
+    names = broken_album(album)
+    (album / "zoo.toml").write_text(
+        'name = "seen"\n[[networks]]\npath = "a.pt"\n[probe]\nimages = ["*.png", "*.jpg"]\nside = 20\n'
+    )
+    lines = left_out(open_study(album))
+    assert len(lines) == len(names)
+    assert all(line.startswith("left out: ") for line in lines)

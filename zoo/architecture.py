@@ -9,6 +9,7 @@ Refusals:
     options                             zoo.toml says what the architecture does not take
     missing-package                     the library that would build it is not installed
     factory                             the user's own code fails
+    layers                              it has none of a name that zoo.toml wants
     input-shape, output-shape, forward, scaling, preprocessing
 """
 
@@ -35,6 +36,7 @@ from .checkpoint import Checkpoint
 from .errors import Refused
 from .factory import call_factory
 from .keys import renamed
+from .layer import choose
 from .network import Network, Scaling, precision, predict, to_module
 from .preprocess import Preprocessing, shape_shown
 from .record import Trace, trace
@@ -60,6 +62,7 @@ def build_network(
     preprocessing: Preprocessing | None = None,
     strip_prefix: str = "",
     rename: Mapping[str, str] | None = None,
+    layers: Sequence[str] = (),
     example: Shaped[np.ndarray, "*samples variables"] | None,
     search_path: Path,
 ) -> Network:
@@ -68,7 +71,8 @@ def build_network(
     The example is one row of the probe or several, in physical units, or photos (uint8, samples x height x
     width x 3); without one, zeros in the shape that the module takes are run. Without an architecture one is
     inferred. A module may say what shape it takes by an attribute `input_shape`; else it takes rows, or
-    photos as preprocessing makes them. Raises Refused, see the codes above.
+    photos as preprocessing makes them. Of `layers`, names or patterns, only those are known, beside the output.
+    Raises Refused, see the codes above.
     """
     rows = None if example is None else np.atleast_2d(example)[:1]
     image = rows is not None and rows.dtype == np.uint8 and rows.ndim == 4
@@ -101,7 +105,7 @@ def build_network(
             f"gives {units} outputs, zoo.toml names {len(outputs)}",
             hint="correct outputs there",
         )
-    network = replace(bare, layers=found.layers)
+    network = replace(bare, layers=choose(found.layers, layers))
     predict(network, rows)  # so that scaling which does not fit is refused here, not in the middle of a run
     return network
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 
 import numpy as np
 from jaxtyping import Float
+
+from .errors import Refused
 
 ACTIVATIONS = frozenset(
     {
@@ -66,3 +71,25 @@ class LayerRecord:
 
     pre: Float[np.ndarray, "samples units"]
     post: Float[np.ndarray, "samples units"]
+
+
+def choose(layers: Sequence[Layer], patterns: Sequence[str]) -> tuple[Layer, ...]:
+    """Keep the hidden layers whose names match one of the patterns, in which * stands for anything, and the output.
+
+    Without patterns all are kept. Raises Refused (layers) for a pattern that matches none.
+    """
+    names = [layer.name for layer in layers if layer.role == "hidden"]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise _none(pattern, names)
+    return tuple(
+        layer
+        for layer in layers
+        if not patterns or layer.role == "output" or any(fnmatchcase(layer.name, pattern) for pattern in patterns)
+    )
+
+
+def _none(pattern: str, names: Sequence[str]) -> Refused:
+    near = get_close_matches(pattern[:80], names, n=3, cutoff=0.5) or names[:10]
+    hint = f"correct layers in zoo.toml: it has {', '.join(near)}" if near else "leave layers out of zoo.toml"
+    return Refused("layers", f"has no hidden layer {pattern[:80]!r}", hint=hint)

@@ -59,7 +59,10 @@ class PreprocessingTable(Part):
 
 
 class NetworksTable(Part):
-    """One checkpoint, or a glob of checkpoints that differ in nothing said here."""
+    """One checkpoint, or a glob of checkpoints that differ in nothing said here.
+
+    Of `layers`, names in which * stands for anything, only those are recorded, beside the output; else all.
+    """
 
     path: Annotated[str, Field(min_length=1)]
     name: Name | None = None
@@ -72,6 +75,7 @@ class NetworksTable(Part):
     outputs: tuple[Name, ...] | None = None
     scaling: ScalingTable | None = None
     preprocessing: PreprocessingTable | None = None
+    layers: tuple[Name, ...] = ()
     metadata: dict[str, str] = {}
 
 
@@ -115,7 +119,8 @@ class DerivedTable(Part):
 class ProbeTable(Part):
     """What is presented to all networks: Sobol points in a box, rows of a file, or photos.
 
-    Every photo is brought to a square of `side` pixels, whole (its middle) and in `crops` further pieces.
+    Every photo is brought to a square of `side` pixels, whole (its middle) and in `crops` further pieces. With
+    `whiten` above 0 their power spectrum is flattened, wholly at 1; see `whitening.whiten`.
     """
 
     variables: tuple[VariableTable, ...] = ()
@@ -124,6 +129,7 @@ class ProbeTable(Part):
     images: tuple[str, ...] = ()
     side: Annotated[int, Field(ge=8, le=1024)] = 256
     crops: Annotated[int, Field(ge=0, le=1000)] = 0
+    whiten: Annotated[float, Field(ge=0, le=1)] = 0.0
     samples: Annotated[int, Field(ge=8, le=1_000_000)] = 2048
 
     @model_validator(mode="after")
@@ -131,6 +137,8 @@ class ProbeTable(Part):
         """Demand photos, rows or a full box, not two of them, and names that are unique."""
         if self.images and (self.rows or self.variables or self.derived):
             raise ValueError("images stand alone: they have no rows and no variables")
+        if self.whiten and not self.images:
+            raise ValueError("whiten is for images")
         if self.rows is None and not self.images:
             if not self.variables:
                 raise ValueError('needs [[probe.variables]] with ranges, rows = "FILE" or images = ["*.png"]')

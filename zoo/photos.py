@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
 
-from .errors import BadInput, BadProbe, Refused
+from .errors import BadInput, BadProbe, Refused, one_line
 from .manifest import ProbeTable
 from .store import open_regular
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 KINDS = ("PNG", "JPEG")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+SMALLEST = 8
+"""Pixels along an edge: of less nothing can be seen."""
 MOST_PIXELS = 64_000_000
 """The largest photo, as its header says before anything is decompressed."""
 MOST_FILE = 256 << 20
@@ -30,25 +34,60 @@ MOST_BYTES = 4 << 30
 _SIGNS = "*?["
 
 
-def read_photos(table: ProbeTable, *, folder: Path, seed: int) -> UInt8[np.ndarray, "samples side side 3"]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Photos:
+    """Squares to show, and one line for each photo that cannot be: what is wrong with it, and what to do."""
+
+    squares: UInt8[np.ndarray, "samples side side 3"]
+    left_out: tuple[str, ...] = ()
+
+
+def read_photos(table: ProbeTable, *, folder: Path, seed: int) -> Photos:
     """Show photos as squares in RGB: first the middle of every photo, then a piece of each, another of each, ...
 
     Pieces are squares drawn at random, no smaller than they are shown unless the photo is: their size
     and place follow from the seed and the photo's bytes, not from what lies beside it. Photos are turned
-    as their camera says, and what is transparent is white. Raises BadProbe.
+    as their camera says, and what is transparent is white. Those that cannot be shown are left out. Raises
+    BadProbe where none is left.
     """
-    places, side = _drawn(_found(table, folder), table.samples, seed), table.side
-    count = min(table.samples, len(places) * (1 + table.crops))
+    found, bad = _found(table, folder), dict[Path, BadProbe]()
+    order = np.random.default_rng(seed).permutation(len(found))
+    while True:
+        good = [at for at in order if found[at].file not in bad][: table.samples]
+        places = [found[at] for at in sorted(good)]
+        squares, broken = _squares(places, table, seed)
+        bad |= broken
+        if len(bad) == len(found):
+            raise _none(list(bad.values()))
+        if not broken:
+            return Photos(squares, tuple(f"{error.what}; hint: {error.hint}" for error in bad.values()))
+
+
+def _squares(places: Sequence[Located], table: ProbeTable, seed: int) -> tuple[np.ndarray, dict[Path, BadProbe]]:
+    """Show every photo and its pieces, or tell all that cannot be shown."""
+    side, count = table.side, min(table.samples, len(places) * (1 + table.crops))
     if count * side * side * 3 > MOST_BYTES:
         what = f"probe.images: {count:,} squares of {side} pixels fill more than {MOST_BYTES >> 30} GiB"
         raise BadProbe(what, hint="lower side, crops or samples")
     squares = np.empty((count, side, side, 3), dtype=np.uint8)
+    broken: dict[Path, BadProbe] = {}
     for number, place in enumerate(places):
-        data = _bytes(place)
-        photo, random = _decoded(place.file, data), _random(seed, data)
+        try:
+            data = _bytes(place)
+            photo, random = _decoded(place.file, data), _random(seed, data)
+        except BadProbe as error:
+            broken[place.file] = error
+            continue
         for slot in range(number, count, len(places)):
             squares[slot] = _square(photo, side, None if slot == number else random)
-    return squares
+    return squares, broken
+
+
+def _none(errors: Sequence[BadProbe]) -> BadProbe:
+    first = errors[0]
+    if len(errors) == 1:
+        return first
+    return BadProbe(f"probe.images: none of {len(errors)} photos can be shown: {first.what}", hint=first.hint)
 
 
 def _found(table: ProbeTable, folder: Path) -> list[Located]:
@@ -78,42 +117,60 @@ def _matching(pattern: str, folder: Path) -> list[Located]:
     return [place for place in places if place.file.suffix.lower() in SUFFIXES]
 
 
-def _drawn(places: list[Located], samples: int, seed: int) -> list[Located]:
-    if len(places) <= samples:
-        return places
-    return [places[n] for n in sorted(np.random.default_rng(seed).permutation(len(places))[:samples])]
-
-
 def _bytes(place: Located) -> bytes:
     path, root = place.file, place.inside.resolve()
     if not (path.parent.resolve() / path.name).is_relative_to(root):
-        raise BadProbe(f"{path}: lies outside {root}", hint="copy the photo beside zoo.toml, or give its whole path")
+        raise _unfit(path, f"lies outside {root}", hint="copy the photo beside zoo.toml, or give its whole path")
     try:
         with open_regular(path) as file:
             data = file.read(MOST_FILE + 1)
     except Refused as refusal:
-        raise BadProbe(f"{path}: {refusal.what}", hint="correct probe.images in zoo.toml") from None
+        raise _unfit(path, refusal.what, hint="correct probe.images in zoo.toml") from None
     except OSError as error:
-        raise BadProbe(f"{path}: {error.strerror}", hint="take this photo out of probe.images") from None
+        raise _unfit(path, str(error.strerror)) from None
     if len(data) > MOST_FILE:
-        raise BadProbe(f"{path}: is larger than {MOST_FILE >> 20} MiB", hint="save it smaller")
+        raise _unfit(path, f"is larger than {MOST_FILE >> 20} MiB", hint="save it smaller")
+    if not data:
+        raise _unfit(path, "is empty", hint="get it again, or take it out of probe.images")
     return data
 
 
 def _decoded(path: Path, data: bytes) -> Image:
-    """Decode a photo, turned upright, in RGB."""
+    """Decode a photo, turned upright, in RGB. Raises BadProbe."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings(action="ignore"):
             photo = Image.open(io.BytesIO(data), formats=KINDS)
-            small = photo.width * photo.height <= MOST_PIXELS
-            if small:
+            unfit = _size_unfit(path, photo)
+            if unfit is None:
                 return _in_colour(ImageOps.exif_transpose(photo))
+    except UnidentifiedImageError:
+        raise _unfit(path, "is no PNG or JPEG", hint="save it as one, or take it out of probe.images") from None
+    except Image.DecompressionBombError:
+        raise _too_large(path) from None
     except Exception as error:  # Pillow's parsers raise whatever they stumble over
-        reason = "is no PNG or JPEG" if isinstance(error, UnidentifiedImageError) else f"is damaged: {error}"
-        raise BadProbe(f"{path}: {' '.join(reason.split())[:200]}", hint="take it out of probe.images") from None
-    raise BadProbe(f"{path}: has more than {MOST_PIXELS // 10**6} million pixels", hint="save it smaller")
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise _unfit(path, f"is damaged: {reason}", hint="get it again, or take it out of probe.images") from None
+    raise unfit
+
+
+def _size_unfit(path: Path, photo: Image) -> BadProbe | None:
+    """Tell what its header says against a photo, before anything is decompressed."""
+    if photo.width * photo.height > MOST_PIXELS:
+        return _too_large(path)
+    if min(photo.size) < SMALLEST:
+        what = f"is too small: {photo.width} × {photo.height} pixels"
+        return _unfit(path, what, hint=f"show photos of at least {SMALLEST} × {SMALLEST}")
+    return None
+
+
+def _too_large(path: Path) -> BadProbe:
+    return _unfit(path, f"has more than {MOST_PIXELS // 10**6} million pixels", hint="save it smaller")
+
+
+def _unfit(path: Path, what: str, *, hint: str = "take this photo out of probe.images") -> BadProbe:
+    return BadProbe(f"{one_line(str(path))}: {one_line(what)}", hint=hint)
 
 
 def _in_colour(photo: Image) -> Image:

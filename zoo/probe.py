@@ -16,6 +16,7 @@ from .errors import BadProbe
 from .manifest import ProbeTable
 from .photos import read_photos
 from .store import content_key
+from .whitening import whiten
 
 FEWEST_ROWS = 8
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -48,13 +49,14 @@ class Probe:
     """Rows in physical units, one column for each variable, or photos, which have none; `key` names their content.
 
     `box` tells rows that fill the box of the ranges, where new ones can be drawn at will, from rows of a
-    file and from photos.
+    file and from photos. `left_out` has one line for each photo that cannot be shown.
     """
 
     inputs: Inputs
     variables: tuple[InputVariable, ...]
     box: bool
     key: str
+    left_out: tuple[str, ...] = ()
 
     @property
     def image(self) -> bool:
@@ -96,8 +98,8 @@ class Probe:
 def make_probe(table: ProbeTable, *, folder: Path, seed: int) -> Probe:
     """Make the probe that a zoo.toml asks for.
 
-    Raises BadProbe where a file of rows is missing, unreadable, has other columns, or holds NaN, and
-    where photos are missing, unreadable or too large.
+    Photos that cannot be shown are left out. Raises BadProbe where a file of rows is missing, unreadable, has
+    other columns, or holds NaN, and where there are no photos, or too few that can be shown.
     """
     if table.images:
         return _of_photos(table, folder=folder, seed=seed)
@@ -118,11 +120,14 @@ def make_probe(table: ProbeTable, *, folder: Path, seed: int) -> Probe:
 
 def _of_photos(table: ProbeTable, *, folder: Path, seed: int) -> Probe:
     photos = read_photos(table, folder=folder, seed=seed)
-    if len(photos) < FEWEST_ROWS:
+    count, left_out = len(photos.squares), photos.left_out
+    if count < FEWEST_ROWS:
         hint = f"give at least {FEWEST_ROWS}: more photos, or pieces of them with crops = 20"
-        raise BadProbe(f"probe.images: gives {len(photos)} squares", hint=hint)
-    key = content_key("photos", list(photos.shape), hashlib.sha256(photos.data).hexdigest())
-    return Probe(photos, (), False, key)
+        without = f" without {len(left_out)} that cannot be shown, first {left_out[0]}" if left_out else ""
+        raise BadProbe(f"probe.images: gives {count} squares{without}", hint=hint)
+    squares = whiten(photos.squares, table.whiten)
+    key = content_key("photos", list(squares.shape), hashlib.sha256(squares.data).hexdigest())
+    return Probe(squares, (), False, key, left_out)
 
 
 def _sobol(

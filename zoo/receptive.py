@@ -100,7 +100,7 @@ def _images(network: Network, side: int, count: int) -> torch.Tensor:
 
 
 def _look(network: Network, reading: Reading, side: int) -> _Seen | None:
-    """Find all pixels with a slope in any of several random images; one is enough where it reaches the border.
+    """Find all pixels with a slope in several random images, until one shows nothing new or reaches the border.
 
     None where there are no slopes at all.
     """
@@ -110,8 +110,9 @@ def _look(network: Network, reading: Reading, side: int) -> _Seen | None:
         summed = [one + more for one, more in zip(summed, slopes, strict=True)] if summed else slopes
         if not summed or not all(one.any() for one in summed):
             continue
+        before = seen
         seen = _Seen(places, tuple((_span(one.sum(dim=1)), _span(one.sum(dim=0))) for one in summed), side)
-        if not seen.inside:
+        if seen == before or not seen.inside:
             break
     return seen
 

@@ -15,6 +15,7 @@ from ...zoo.errors import BadInput
 from ..project.catalogue import Catalogue
 from ..project.study import Study, open_study
 from ..reports.show import law_lines
+from .seen import saw_kernels, saw_tuning
 from .sources import sources
 
 NULLS_SAID = {
@@ -55,9 +56,37 @@ def run(study: Study | str | Path) -> Study:
 
     with _alone(study) as opened:
         distil_features(opened)
+        if opened.probe.image:
+            _see(opened)
         with opened.reading() as catalogue:
             outputs = catalogue.equations_of_outputs()
         plot(opened, equations=outputs[:DRAWN])
+    return opened
+
+
+def _see(study: Study) -> None:
+    from .stage_kernels import describe_kernels
+    from .stage_tuning import tune as work
+
+    describe_kernels(study)
+    work(study)
+
+
+def kernels(study: Study | str | Path) -> Study:
+    """Find closed forms of the kernels of vision networks. Takes and raises what `run` does."""
+    from .stage_kernels import describe_kernels
+
+    with _alone(study) as opened:
+        describe_kernels(opened)
+    return opened
+
+
+def tune(study: Study | str | Path) -> Study:
+    """Find what units of vision networks are tuned to, by stimuli. Takes and raises what `run` does."""
+    from .stage_tuning import tune as work
+
+    with _alone(study) as opened:
+        work(opened)
     return opened
 
 
@@ -220,6 +249,11 @@ def refusals(study: Study) -> tuple[str, ...]:
     )
 
 
+def left_out(study: Study) -> tuple[str, ...]:
+    """Say for every photo of the probe that cannot be shown what is wrong with it and what to do."""
+    return tuple(f"left out: {line}" for line in study.probe.left_out) if study.manifest.probe else ()
+
+
 def summary(study: Study, verb: str) -> tuple[str, ...]:
     """Say what a stage found, most important first, and what to type next."""
     with study.reading() as catalogue:
@@ -329,6 +363,8 @@ def _short(path: Path) -> str:
 
 
 SUMMARIES: dict[str, Any] = {
+    "kernels": saw_kernels,
+    "tune": saw_tuning,
     "ingest": _ingested,
     "probe": _probed,
     "align": _aligned,

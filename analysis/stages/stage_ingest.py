@@ -119,6 +119,7 @@ def build(study: Study, source: Source, key: str, checkpoint: Checkpoint) -> Net
         preprocessing=Preprocessing(**table.preprocessing.model_dump()) if table.preprocessing else None,
         strip_prefix=table.strip_prefix,
         rename=table.rename,
+        layers=table.layers,
         example=study.probe.inputs[:2] if study.manifest.probe else None,
         search_path=study.folder,
     )
