@@ -17,6 +17,7 @@ BRIEF = {
     "networks": ("network", "status", "lineage", "activation", "parameters", "code", "warnings"),
     "layers": ("network", "layer", "kind", "role", "axes", "activation", "units", "dead", "level"),
     "features": ("feature", "level", "name", "lineages", "universality", "agreement", "q", "above_null"),
+    "detectors": ("feature", "detector", "level", "name", "members", "lineages", "agreement", "above_null"),
     "equations": ("equation", "target", "status", "expression", "complexity", "peer_ratio", "fidelity"),
     "kinships": ("network", "relative", "relation", "similarity", "evidence"),
     "matches": ("left_network", "left_layer", "left_unit", "right_network", "right_layer", "right_unit", "r", "q"),
@@ -50,17 +51,64 @@ networks = _lister("networks", "List the networks, those that were refused with 
 kinships = _lister(
     "kinships", "List the networks that descend from one another, with the evidence.", "consilience kinships"
 )
-features = _lister(
-    "features",
-    "List the features: what several networks have in common.",
-    'consilience features --where "above_null" --sort -universality',
-)
 equations = _lister(
     "equations", "List the equations with their evidence.", "consilience equations --format csv > equations.csv"
 )
 matches = _lister(
     "matches", "List the matched units of pairs of networks.", 'consilience matches --where "q < 0.05" --limit 20'
 )
+
+
+def features(
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", metavar="DETECTOR", help="edge, line, orientation, colour, spot, curve, frequency."),
+    ] = None,
+    shared: Annotated[
+        str | None,
+        typer.Option("--in", metavar="LINEAGES", help='In so many lineages at least: 3, or "3 of 7" of a zoo of 7.'),
+    ] = None,
+    where: Where = None,
+    sort: Sort = None,
+    limit: Limit = None,
+    format: Format = None,
+    quiet: Quiet = False,
+    zoo: ZooOption = None,
+) -> None:
+    """List the features: what several networks have in common.
+
+    Example: consilience features --where "above_null" --sort -universality
+
+    Example: consilience features --kind edge --in "3 of 7"
+    """
+    from ..analysis.reports.asked import condition
+
+    check_format(format)
+    with reading(zoo) as catalogue:
+        told = condition(catalogue, kind=kind, shared=shared, where=where)
+        rows = catalogue.listing("features", where=told, sort=sort, limit=limit)
+    asked = told is not None or limit == 0
+    hint = "loosen --kind, --in, --where or --limit" if asked else "no features yet: consilience run"
+    seen = any(row["detector"] for row in rows.dicts())
+    _emit(rows, format, quiet, hint=hint, brief=BRIEF["detectors" if seen else "features"])
+
+
+def compare(
+    left: Annotated[str, typer.Argument(metavar="NETWORK", help="A network's name.")],
+    right: Annotated[str, typer.Argument(metavar="NETWORK", help="Another's.")],
+    format: Format = None,
+    zoo: ZooOption = None,
+) -> None:
+    """List the features that two networks share, and how many units each has in them.
+
+    Example: consilience compare efficientnet-lite0 mobilenet-v2
+    """
+    from ..analysis.reports.asked import shared_by
+
+    check_format(format)
+    with reading(zoo) as catalogue:
+        rows = shared_by(catalogue, left, right)
+    _emit(rows, format, False, hint=f"{left} and {right} share no feature; consilience matches lists single units")
 
 
 def layers(
@@ -161,6 +209,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     networks,
     kinships,
     features,
+    compare,
     equations,
     matches,
     layers,

@@ -1,4 +1,4 @@
-"""The catalogue: a DuckDB index over the facts that stages keep in files. The only place with SQL.
+"""The catalogue: a DuckDB index over the facts that stages keep in files. Beside its schema the only place with SQL.
 
 One process writes, under a lock file; readers open the database read-only and are refused everything
 outside it. Every write replaces all rows of one subject (a network, a level, a feature) in one
@@ -21,112 +21,11 @@ import pyarrow as pa
 from ...zoo.errors import BadInput, CatalogueLocked, CatalogueUnusable, NotFound
 from ...zoo.store import write_atomically
 from .lock import holder, locked
+from .schema import LISTS, MIGRATIONS, STAGES_ABOUT
 
 APPLICATION = "consilience"
 Opened = TypeVar("Opened")
 Subject: TypeAlias = Mapping[str, str | Sequence[str]]
-
-MIGRATIONS: tuple[str, ...] = (
-    """
-    CREATE TABLE networks (
-        network TEXT NOT NULL, status TEXT NOT NULL, code TEXT, message TEXT, hint TEXT, file TEXT NOT NULL,
-        format TEXT, digest TEXT, architecture TEXT, activation TEXT, parameters BIGINT, lineage TEXT,
-        warnings TEXT[], metadata TEXT);
-    CREATE TABLE layers (
-        network TEXT NOT NULL, layer TEXT NOT NULL, position INTEGER NOT NULL, kind TEXT NOT NULL,
-        role TEXT NOT NULL, activation TEXT NOT NULL, units INTEGER NOT NULL, dead INTEGER,
-        grid INTEGER NOT NULL, depth DOUBLE NOT NULL);
-    CREATE TABLE units (
-        network TEXT NOT NULL, layer TEXT NOT NULL, unit INTEGER NOT NULL, mean DOUBLE, deviation DOUBLE,
-        dead BOOLEAN NOT NULL);
-    CREATE TABLE variables (
-        variable TEXT NOT NULL, position INTEGER NOT NULL, role TEXT NOT NULL, low DOUBLE, high DOUBLE,
-        unit TEXT, formula TEXT);
-    CREATE TABLE levels (level TEXT NOT NULL, network TEXT NOT NULL, layer TEXT NOT NULL);
-    CREATE TABLE similarities (
-        left_network TEXT NOT NULL, left_layer TEXT NOT NULL, right_network TEXT NOT NULL,
-        right_layer TEXT NOT NULL, cka DOUBLE);
-    CREATE TABLE matches (
-        level TEXT NOT NULL, left_network TEXT NOT NULL, left_layer TEXT NOT NULL, left_unit INTEGER NOT NULL,
-        right_network TEXT NOT NULL, right_layer TEXT NOT NULL, right_unit INTEGER NOT NULL,
-        r DOUBLE, p DOUBLE, q DOUBLE);
-    CREATE TABLE nulls (
-        level TEXT NOT NULL, null_name TEXT NOT NULL, matches BIGINT, median_r DOUBLE, r95 DOUBLE);
-    CREATE TABLE features (
-        feature TEXT NOT NULL, number INTEGER NOT NULL, level TEXT NOT NULL, role TEXT NOT NULL, name TEXT,
-        unit TEXT, members INTEGER NOT NULL, networks INTEGER NOT NULL, lineages INTEGER NOT NULL,
-        universality DOUBLE, agreement DOUBLE, support DOUBLE, reliability DOUBLE, lift DOUBLE, p DOUBLE,
-        q DOUBLE, above_null BOOLEAN NOT NULL);
-    CREATE TABLE members (
-        feature TEXT NOT NULL, network TEXT NOT NULL, layer TEXT NOT NULL, unit INTEGER NOT NULL,
-        sign INTEGER NOT NULL, r DOUBLE);
-    CREATE TABLE equations (
-        equation TEXT NOT NULL, number INTEGER NOT NULL, feature TEXT NOT NULL, target TEXT NOT NULL,
-        unit TEXT, status TEXT NOT NULL, reason TEXT, expression TEXT, latex TEXT, skeleton TEXT,
-        complexity INTEGER, fidelity DOUBLE, peer_ratio DOUBLE, peer_ratio_error DOUBLE, peer_agreement DOUBLE,
-        extrapolation DOUBLE, peer_extrapolation DOUBLE, networks INTEGER, lineages INTEGER,
-        universality DOUBLE, engine TEXT);
-    CREATE TABLE fronts (
-        equation TEXT NOT NULL, complexity INTEGER NOT NULL, expression TEXT NOT NULL, error DOUBLE,
-        peer_ratio DOUBLE, peer_ratio_error DOUBLE, chosen BOOLEAN NOT NULL);
-    CREATE TABLE constants (
-        equation TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL, value DOUBLE, spread DOUBLE,
-        low DOUBLE, high DOUBLE, exact DOUBLE);
-    CREATE TABLE agreements (equation TEXT NOT NULL, lineage TEXT NOT NULL, fidelity DOUBLE, peer_ratio DOUBLE);
-    CREATE TABLE relevances (
-        equation TEXT NOT NULL, variable TEXT NOT NULL, effect DOUBLE, kept BOOLEAN NOT NULL);
-    CREATE TABLE stages (stage TEXT NOT NULL, subject TEXT NOT NULL, key TEXT NOT NULL, settings TEXT);
-    """,
-    """
-    ALTER TABLE layers DROP COLUMN grid;
-    ALTER TABLE layers ADD COLUMN positions INTEGER;
-    ALTER TABLE layers ADD COLUMN axes TEXT[];
-    CREATE TABLE kinships (
-        network TEXT NOT NULL, relative TEXT NOT NULL, relation TEXT NOT NULL, similarity DOUBLE,
-        evidence TEXT NOT NULL, counted BOOLEAN NOT NULL);
-    DELETE FROM stages WHERE stage IN ('ingest', 'probe');
-    """,
-    """
-    ALTER TABLE nulls ADD COLUMN passed DOUBLE;
-    ALTER TABLE features ADD COLUMN kind TEXT;
-    ALTER TABLE members ALTER COLUMN unit DROP NOT NULL;
-    ALTER TABLE members ADD COLUMN weights DOUBLE[];
-    """,
-    """
-    ALTER TABLE equations ADD COLUMN terms TEXT;
-    ALTER TABLE equations ADD COLUMN linked BOOLEAN;
-    ALTER TABLE equations ADD COLUMN stability DOUBLE;
-    ALTER TABLE equations ADD COLUMN gradient_agreement DOUBLE;
-    ALTER TABLE constants ADD COLUMN shared BOOLEAN;
-    CREATE TABLE own_constants (
-        equation TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL, lineage TEXT NOT NULL, value DOUBLE);
-    CREATE TABLE links (equation TEXT NOT NULL, lineage TEXT NOT NULL, kind TEXT NOT NULL, parameters DOUBLE[]);
-    CREATE TABLE dissenters (equation TEXT NOT NULL, lineage TEXT NOT NULL, ratio DOUBLE, p DOUBLE);
-    CREATE TABLE substitutions (
-        equation TEXT NOT NULL, network TEXT NOT NULL, loss TEXT NOT NULL, loss_before DOUBLE, loss_with DOUBLE,
-        loss_mean DOUBLE, loss_ablated DOUBLE, note TEXT);
-    CREATE TABLE rivals (
-        equation TEXT NOT NULL, expression TEXT NOT NULL, complexity INTEGER, ratio DOUBLE, status TEXT NOT NULL,
-        inputs TEXT);
-    """,
-)
-"""Append only. Each is run once, in one transaction, after a backup; the schema version counts them."""
-
-LISTS: dict[str, tuple[str, str]] = {
-    "networks": ("SELECT * FROM networks", "network"),
-    "layers": (
-        "SELECT layers.*, levels.level FROM layers LEFT JOIN levels USING (network, layer)",
-        "network, position",
-    ),
-    "features": ("SELECT * EXCLUDE (number), number FROM features", "number"),
-    "equations": ("SELECT * EXCLUDE (number, latex), number FROM equations", "number"),
-    "matches": ("SELECT * FROM matches", "q, r DESC, left_network, left_unit, right_network, right_unit"),
-    "kinships": ("SELECT * FROM kinships", "network, relative"),
-}
-"""What the list commands show, and in which order."""
-
-STAGES_ABOUT = {"network": ("ingest", "probe"), "equation": ("distil",)}
-"""Stages that note what they indexed under the name of one network or equation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from ..formulas.parsing import parse
 from ..project.catalogue import Catalogue
 from ..project.study import Study
 from .distil_choice import identifier
+from .families import is_family
 from .stage_cluster import EQUATION_TABLES, Feature
 
 Result = Mapping[str, Any]
@@ -37,7 +38,7 @@ def index(study: Study, feature: Feature, terms: str, key: str, result: Result, 
 def _number(catalogue: Catalogue, feature: Feature, terms: str, known: int) -> int:
     if feature.number and not terms:
         return feature.number
-    rows = catalogue.select("equations")
+    rows = [row for row in catalogue.select("equations") if not is_family(row["feature"])]
     same = [row["number"] for row in rows if (row["feature"], row["terms"] or "") == (identifier(feature), terms)]
     return int(same[0]) if same else max([known, *(int(row["number"]) for row in rows)]) + 1
 

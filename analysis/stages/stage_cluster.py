@@ -302,7 +302,7 @@ def _index(study: Study, features: Sequence[Feature], key: str) -> None:
             rows.append(row)
             members += [_member_row(feature, member) for member in feature.members]
         catalogue.replace({}, {"features": rows, "members": members, **{table: [] for table in EQUATION_TABLES}})
-        catalogue.replace({"stage": "distil"}, {"stages": []})
+        catalogue.replace({"stage": ["distil", "families"]}, {"stages": []})
         catalogue.mark("cluster", "zoo", key, study.manifest.align.model_dump(mode="json"))
 
 

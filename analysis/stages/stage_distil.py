@@ -21,6 +21,7 @@ from .distil_choice import Asked, budgeted, choose, identifier
 from .distil_index import index
 from .distil_result import plain
 from .distil_target import Terms, make_target, terms_of
+from .families import is_family
 from .ground import Ground, ground_of
 from .inner import ground_within
 from .stage_cluster import EQUATION_TABLES, Clustered, Feature, cluster
@@ -74,7 +75,11 @@ def distil_features(study: Study, asked: Asked | None = None) -> tuple[str, ...]
 def _forget_others(study: Study, made: Sequence[str], known: int) -> None:
     """Leave what was made, and equations that were asked for in other terms or about single units."""
     with study.writing() as catalogue:
-        extra = [row["equation"] for row in catalogue.select("equations") if row["number"] > known]
+        extra = [
+            row["equation"]
+            for row in catalogue.select("equations")
+            if row["number"] > known or is_family(row["feature"])
+        ]
         catalogue.keep_only("equation", [*made, *extra], EQUATION_TABLES)
         catalogue.mark("zoo", "whole", study.key, versions())
 

@@ -1,0 +1,80 @@
+"""Say in words what was seen in vision networks: kernels, tuning, families."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..project.catalogue import Catalogue
+from ..project.study import Study
+from ..reports.show import law
+
+Row = Mapping[str, Any]
+
+
+def saw_kernels(study: Study, catalogue: Catalogue) -> list[str]:
+    """Tell by network how many kernels of the first layer have a closed form, and what that keeps of its outputs."""
+    rows, lines = catalogue.select("kernels"), []
+    for (network, layer), own in _grouped(rows).items():
+        explained = [row for row in own if row["explained"]]
+        forms = _listed(Counter(row["form"].replace("_", " ") for row in explained))
+        lines.append(
+            f"{network} {layer}: {len(explained)} of {len(own)} kernels have a closed form above chance"
+            + (f" ({forms})" if forms else "")
+        )
+        told = {row["kind"]: row for row in catalogue.select("kernel_substitutions", network=network)}
+        if told:
+            lines.append(f"  in the place of all {len(own)}: {_kept(told)}")
+    return [*lines, *family_lines(catalogue, "K")]
+
+
+def _kept(told: Mapping[str, Row]) -> str:
+    """Say what is left of a network's outputs with the equations, and with baselines of the same size."""
+    classes = told["equations"]["agreement"] is not None
+    column, what = ("agreement", "same class") if classes else ("r2", "R² of the outputs")
+    others = ", ".join(f"{kind} {row[column]:.3f}" for kind, row in told.items() if kind != "equations")
+    return f"{what} {told['equations'][column]:.3f} on {told['equations']['images']} photos ({others})"
+
+
+def saw_tuning(study: Study, catalogue: Catalogue) -> list[str]:
+    """Tell by layer how many units detect what, beside untrained twins."""
+    rows = [row for row in catalogue.select("detectors") if row["detector"] not in ("not reduced", "silent")]
+    lines = []
+    for (network, layer), own in _grouped(catalogue.select("detectors")).items():
+        above = [row for row in own if row in rows and row["above_null"]]
+        left = sum(row["units"] for row in own if row["detector"] in ("not reduced", "silent"))
+        found = ", ".join(
+            f"{row['units']} {row['detector']} (twins {row['null_units'] * row['of_units'] / row['of_null']:.0f})"
+            for row in sorted(above, key=lambda row: -row["units"])
+        )
+        lines.append(
+            f"{network} {layer}: of {own[0]['of_units']} units {found or 'none'} above chance, {left} not reduced"
+        )
+    return [*lines, *family_lines(catalogue, "T")]
+
+
+def family_lines(catalogue: Catalogue, letter: str) -> list[str]:
+    """Tell the families with this letter, each with its equation."""
+    equations = {row["feature"]: row for row in catalogue.select("equations")}
+    families = [row for row in catalogue.select("features") if row["feature"].startswith(letter)]
+    return [
+        f"{law(equations[row['feature']])}   ({row['detector']}, {row['members']} units of {row['networks']} networks, "
+        f"R² {equations[row['feature']]['fidelity']:.3f}{_ratio(equations[row['feature']])})"
+        for row in sorted(families, key=lambda row: row["number"])
+    ]
+
+
+def _ratio(equation: Row) -> str:
+    return "" if equation["peer_ratio"] is None else f", peer ratio {equation['peer_ratio']:.2f}"
+
+
+def _grouped(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["network"], row["layer"]), []).append(row)
+    return found
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common())

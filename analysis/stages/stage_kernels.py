@@ -1,0 +1,221 @@
+"""Kernels: closed forms of first layers, families of depthwise kernels, and the forms put back into the networks."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from threadpoolctl import threadpool_limits
+
+from ...zoo.errors import Refused
+from ...zoo.kernels import Convolution, convolutions, kernels, natural_patches
+from ...zoo.network import Network
+from ...zoo.store import content_key, write_atomically
+from ..formulas.printing import to_text
+from ..project.study import Study
+from ..vision.kernel_families import KernelFamily
+from ..vision.kernel_families import families as kernel_families
+from ..vision.kernel_forms import KernelFit, fit_form, patch_metric
+from ..vision.kernel_peers import kernel_peers
+from ..vision.kernel_race import Evidence, fidelity, race, shape_evidence
+from ..vision.kernel_substitution import substitute_kernels
+from .families import Family, FamilyMember, index_families
+from .stage_ingest import Ingested, ingest
+
+VERSION = "kernels-1"
+PATCHES = 4096
+"""So many natural patches tell what a difference between kernels makes of photos."""
+SHOWN, MAPS_SHOWN = 96, 12
+"""Photos on which a network is compared with itself: for vectors as outputs, and for maps, which cost more."""
+WIDE = 4096
+"""From so many outputs on they are taken for a map."""
+SMALLEST = 5
+"""The least side of depthwise kernels that form families: a smaller grid holds any form."""
+DETECTORS: Mapping[str, str] = {
+    "gaussian": "spot",
+    "difference_of_gaussians": "spot",
+    "sum_of_gaussians": "spot",
+    "elongated_gaussian": "line",
+    "second_derivative": "line",
+    "first_derivative": "edge",
+    "constant": "blank",
+}
+"""What a kernel of a form detects; of Gabors the phase says it."""
+
+
+def describe_kernels(study: Study) -> tuple[Family, ...]:
+    """Find closed forms of first-layer kernels and families of depthwise ones; what was found before is kept.
+
+    Networks whose weights cannot be reached, and those without convolutions, are left out.
+    """
+    usable = [(item, item.network) for item in ingest(study) if item.network is not None]
+    held = {item.source.name: (item, network, _convolutions(network)) for item, network in usable}
+    held = {name: (item, network, found) for name, (item, network, found) in held.items() if found}
+    firsts = {}
+    for name in study.each("kernels", list(held), name=str):
+        item, network, found = held[name]
+        first = min(found.values(), key=lambda convolution: convolution.step)
+        firsts[name] = (first.layer, _of_first(study, item, network, first.layer))
+    key = content_key(VERSION, [(name, item.key) for name, (item, _, _) in held.items()], study.manifest.seed)
+    file = study.store.result_path("kernels", key, ".json")
+    if not file.exists():
+        with threadpool_limits(1):
+            made = _families(study, {name: (network, found) for name, (_, network, found) in held.items()})
+        with write_atomically(file) as temporary:
+            temporary.write_text(json.dumps([asdict(family) for family in made]))
+    families = tuple(Family.read(row) for row in json.loads(file.read_text()))
+    _index(study, content_key(key, list(firsts.values())), firsts)
+    index_families(study, "K", key, families)
+    return families
+
+
+def _convolutions(network: Network) -> dict[str, Convolution]:
+    try:
+        return {name: one for name, one in convolutions(network).items() if one.weight}
+    except Refused:
+        return {}
+
+
+def _of_first(study: Study, item: Ingested, network: Network, layer: str) -> dict[str, Any]:
+    photos = study.probe.inputs if study.probe.image else None
+    key = content_key(VERSION, item.key, layer, study.probe.key if photos is not None else "", study.manifest.seed)
+    file = study.store.result_path("kernels", key, ".json")
+    if not file.exists():
+        with threadpool_limits(1):
+            found = _fitted(study, network, layer, photos)
+        with write_atomically(file) as temporary:
+            temporary.write_text(json.dumps(found))
+    return dict(json.loads(file.read_text()))
+
+
+def _fitted(study: Study, network: Network, layer: str, photos: np.ndarray | None) -> dict[str, Any]:
+    """Race the forms on every kernel; on the metric of one half of the photos, put into the network on the other."""
+    given, seed = kernels(network, layer), study.manifest.seed
+    live = np.flatnonzero(np.linalg.norm(given.reshape(len(given), -1), axis=1) > 1e-6 * np.linalg.norm(given))
+    fits = tuple(race(given[unit])[0] for unit in live)
+    evidence = shape_evidence(given[live], fits, seed=seed)
+    if photos is None:
+        rows = [_row(int(unit), fit, told) for unit, fit, told in zip(live, fits, evidence, strict=True)]
+        return {"units": len(given), "kernels": rows, "substitution": []}
+    half = len(photos) // 2
+    metric = patch_metric(natural_patches(network, photos[:half], layer, count=PATCHES, seed=seed))
+    again = tuple(fit_form(given[unit], fit.form, metric=metric) for unit, fit in zip(live, fits, strict=True))
+    rows = [
+        _row(int(unit), fit, told) | {"fidelity": fidelity(given[unit], best.modelled, metric)}
+        for unit, fit, told, best in zip(live, fits, evidence, again, strict=True)
+    ]
+    replaced = given.copy()
+    replaced[live] = [fit.modelled for fit in again]
+    size = round(float(np.mean([len(fit.numbers) + len(fit.colour) - 1 for fit in again])))
+    count = SHOWN if network.layers[-1].units <= WIDE else MAPS_SHOWN
+    compared = substitute_kernels(
+        network, layer, replaced, photos[half:][:count], numbers=size, seed=seed, device=study.device
+    )
+    return {
+        "units": len(given),
+        "kernels": rows,
+        "substitution": [{**asdict(row), "images": compared.images, "sure": compared.sure} for row in compared.rows],
+    }
+
+
+def _row(unit: int, fit: KernelFit, evidence: Evidence) -> dict[str, Any]:
+    return {
+        "unit": unit,
+        "form": fit.form,
+        "detector": detects(fit) if evidence.explained else "not reduced",
+        "expression": to_text(fit.expression),
+        "r2": fit.r2,
+        "null_95": max(evidence.null_95.values()),
+        "percentile": evidence.percentile,
+        "explained": evidence.explained,
+        "fidelity": None,
+        "angle": fit.numbers.get("angle"),
+        "frequency": fit.numbers.get("frequency"),
+        "colour": fit.colour_name,
+        "colour_axis": list(fit.colour),
+    }
+
+
+def detects(fit: KernelFit) -> str:
+    """Say what a kernel of this form detects: colour, where its axis is not luminance; else edge, line or spot."""
+    if fit.colour_name not in ("luminance", ""):
+        return "colour"
+    phase = fit.numbers.get("phase")
+    if phase is not None:
+        return "line" if abs(math.cos(phase)) >= abs(math.sin(phase)) else "edge"
+    return DETECTORS.get(fit.form, "line")
+
+
+def _families(study: Study, held: Mapping[str, tuple[Network, Mapping[str, Convolution]]]) -> list[Family]:
+    lineage = {name: network.lineage for name, (network, _) in held.items()}
+    sizes: dict[tuple[int, int], dict[str, list[tuple[str, Float[np.ndarray, "units rows columns"]]]]] = {}
+    for name, (network, found) in held.items():
+        for layer, one in found.items():
+            if one.depthwise and min(one.shape[2:]) >= SMALLEST:
+                by_network = sizes.setdefault((one.shape[2], one.shape[3]), {})
+                by_network.setdefault(name, []).append((layer, kernels(network, layer)[:, 0]))
+    made: list[Family] = []
+    for size, stacks in sorted(sizes.items()):
+        if len({lineage[name] for name in stacks}) < 2:
+            continue
+        groups = kernel_families(
+            {name: np.concatenate([values for _, values in stack]) for name, stack in stacks.items()},
+            seed=study.manifest.seed,
+        )
+        places = {
+            name: [(layer, unit) for layer, values in stack for unit in range(len(values))]
+            for name, stack in stacks.items()
+        }
+        made += [_family(one, size, places, lineage, len(set(lineage.values()))) for one in groups]
+    return [family.numbered(number) for number, family in enumerate(made, 1)]
+
+
+def _family(
+    found: KernelFamily,
+    size: tuple[int, int],
+    places: Mapping[str, Sequence[tuple[str, int]]],
+    lineage: Mapping[str, str],
+    whole: int,
+) -> Family:
+    members = tuple(
+        FamilyMember(name, *places[name][int(place)], 1, float("nan"))
+        for name, rows in found.members.items()
+        for place in rows
+    )
+    lineages = {lineage[name] for name in found.centres}
+    return Family(
+        number=0,
+        kind="kernel",
+        detector=detects(found.fit),
+        level=f"depthwise {size[0]}×{size[1]}",
+        form=found.fit.form,
+        members=members,
+        lineages=len(lineages),
+        universality=len(lineages) / whole,
+        p=float("nan"),
+        agreement=min(found.matches.values(), default=float("nan")),
+        above_null=found.above_null,
+        expression=to_text(found.fit.expression),
+        fidelity=found.fit.r2,
+        shared={name: (value, found.spread[name]) for name, value in found.fit.numbers.items()},
+        by_lineage=kernel_peers(found.centres, found.fit.form),
+        coverage={name: (share, found.null_coverage[name]) for name, share in found.coverage.items()},
+        image=found.centre.tolist(),
+    )
+
+
+def _index(study: Study, key: str, firsts: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
+    with study.writing() as catalogue:
+        if catalogue.indexed("kernels", "zoo") == key:
+            return
+        rows, replaced = [], []
+        for name, (layer, kept) in firsts.items():
+            rows += [{"network": name, "layer": layer, **row} for row in kept["kernels"]]
+            replaced += [{"network": name, "layer": layer, **row} for row in kept["substitution"]]
+        catalogue.replace({}, {"kernels": rows, "kernel_substitutions": replaced})
+        catalogue.mark("kernels", "zoo", key, {"patches": PATCHES})

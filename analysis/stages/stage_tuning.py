@@ -1,0 +1,238 @@
+"""Tune: find what units of vision networks are tuned to, against untrained twins, and the families that they form."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import fisher_exact
+from threadpoolctl import threadpool_limits
+
+from ...zoo.stimuli import find_stimulus
+from ...zoo.store import content_key, write_atomically
+from ..formulas.printing import to_text
+from ..project.study import Study
+from ..vision.tuned import COORDINATES, STIMULUS, Shown, Tuned, tune_units
+from ..vision.tuning_families import fit_family, leave_lineages_out
+from ..vision.tuning_laws import LAWS
+from .families import Family, FamilyMember, index_families
+from .stage_present import STIMULI, Presented, present, present_twin, shown
+
+VERSION = "tuning-1"
+TWINS = 2
+"""So many untrained twins of every network are shown the same."""
+PASSING = 0.05
+"""A layer has more units of a detector than its twins have if chance would give so many this often at the most."""
+FAMILIES: Mapping[str, str] = {
+    "edge": "orientation",
+    "line": "orientation",
+    "orientation": "orientation",
+    "colour": "hue",
+    "curve": "direction",
+    "spot": "position position",
+    "frequency": "frequency",
+}
+"""Detectors that may form families, and the kind of coordinate that their equation is about."""
+OWN: Mapping[str, tuple[str, ...]] = {
+    "orientation": ("angle0",),
+    "direction": ("angle0",),
+    "hue": ("hue0",),
+    "frequency": ("frequency0",),
+    "position position": ("x0", "y0"),
+}
+"""What of a law is each unit's own beside gain and offset: where it lies, not what shape it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many units of a layer are a detector, how many of so many units of untrained twins, and p (Fisher's)."""
+
+    network: str
+    layer: str
+    detector: str
+    units: int
+    of_units: int
+    null_units: int
+    of_null: int
+    p: float
+
+    @property
+    def above_null(self) -> bool:
+        """Whether twins hardly ever have so many."""
+        return self.p <= PASSING
+
+
+def tune(study: Study) -> tuple[Family, ...]:
+    """Find what units are tuned to and the families that they form; what was found before is kept.
+
+    Raises what `present` raises.
+    """
+    seen = present(study)
+    results = {one.network.name: _of_network(study, one) for one in study.each("tuning", seen, name=_name)}
+    key = content_key(VERSION, "families", [(one.key, one.network.lineage) for one in seen], study.manifest.seed)
+    file = study.store.result_path("tuning", key, ".json")
+    if not file.exists():
+        with threadpool_limits(1):
+            found = _families(seen, results)
+        with write_atomically(file) as temporary:
+            temporary.write_text(json.dumps([asdict(family) for family in found]))
+    families = tuple(Family.read(row) for row in json.loads(file.read_text()))
+    _index(study, key, results)
+    index_families(study, "T", key, families)
+    return families
+
+
+def _name(presented: Presented) -> str:
+    return presented.network.name
+
+
+def _of_network(study: Study, presented: Presented) -> dict[str, Any]:
+    key = content_key(VERSION, presented.key, TWINS)
+    file = study.store.result_path("tuning", key, ".json")
+    if not file.exists():
+        with threadpool_limits(1):
+            twins = [present_twin(study, presented, draw) for draw in range(TWINS)]
+            found = {
+                layer.name: {
+                    "units": [_plain(unit) for unit in _tuned(presented, layer.name)],
+                    "twins": [[unit.detector for unit in _tuned(twin, layer.name)] for twin in twins],
+                    "field": presented.field(layer.name),
+                }
+                for layer in presented.layers
+            }
+        with write_atomically(file) as temporary:
+            temporary.write_text(json.dumps(found))
+    return dict(json.loads(file.read_text()))
+
+
+def _tuned(presented: Presented, layer: str) -> tuple[Tuned, ...]:
+    grey = presented.blank(layer)[:, None].astype(np.float64)
+    stimuli = {
+        name: Shown(find_stimulus(name).names, shown(name), presented.responses(layer, name) - grey) for name in STIMULI
+    }
+    _, stride, offset = presented.field(layer)
+    return tune_units(stimuli, stride=stride, centre=(offset, offset))
+
+
+def _plain(unit: Tuned) -> dict[str, Any]:
+    return {
+        "unit": unit.unit,
+        "detector": unit.detector,
+        "indices": None if unit.indices is None else asdict(unit.indices),
+        "laws": {
+            kind: {"law": fit.law, "expression": to_text(fit.expression), "r2": fit.r2, "reduced": fit.reduced}
+            for kind, fit in unit.laws.items()
+        },
+        "curves": {kind: curve.tolist() for kind, curve in unit.curves.items()},
+    }
+
+
+def counts(results: Mapping[str, Mapping[str, Any]]) -> tuple[Count, ...]:
+    """Count detectors by layer, in the networks and in their untrained twins."""
+    found = []
+    for network, layers in results.items():
+        for layer, kept in layers.items():
+            real = Counter(unit["detector"] for unit in kept["units"])
+            null = Counter(detector for twin in kept["twins"] for detector in twin)
+            of_units, of_null = len(kept["units"]), sum(len(twin) for twin in kept["twins"])
+            for name in sorted({*real, *null}):
+                table = [[real[name], of_units - real[name]], [null[name], of_null - null[name]]]
+                p = float(fisher_exact(table, alternative="greater").pvalue)
+                found.append(Count(network, layer, name, real[name], of_units, null[name], of_null, p))
+    return tuple(found)
+
+
+def _families(seen: Sequence[Presented], results: Mapping[str, Mapping[str, Any]]) -> list[Family]:
+    lineage = {one.network.name: one.network.lineage for one in seen}
+    passed = [count for count in counts(results) if count.above_null and count.detector in FAMILIES]
+    found = []
+    for detector in FAMILIES:
+        layers = [count for count in passed if count.detector == detector]
+        units = [
+            (count, unit)
+            for count in layers
+            for unit in results[count.network][count.layer]["units"]
+            if unit["detector"] == detector
+        ]
+        if len({lineage[count.network] for count in layers}) > 1:
+            found.append(_family(detector, units, lineage, whole=len(set(lineage.values()))))
+    ranked = sorted(found, key=lambda family: (-family.lineages, -len(family.members)))
+    return [family.numbered(number) for number, family in enumerate(ranked, 1)]
+
+
+def _family(
+    detector: str, units: Sequence[tuple[Count, Mapping[str, Any]]], lineage: Mapping[str, str], *, whole: int
+) -> Family:
+    """Fit the law that does best for all units at once, and then without each lineage in turn."""
+    kind = FAMILIES[detector]
+    rows = _rows(kind)
+    values = np.array([unit["curves"][kind] for _, unit in units])
+    of = [lineage[count.network] for count, _ in units]
+    laws = [law for law in LAWS[kind] if {*OWN[kind]} <= {number.name for number in law.numbers}]
+    fits = [(law, fit_family(law, rows, values, OWN[kind])) for law in laws if len(law.numbers) > len(OWN[kind])]
+    law, best = max(fits, key=lambda pair: round(pair[1].r2, 3))
+    left_out = leave_lineages_out(law, rows, values, of, OWN[kind])
+    members = tuple(
+        FamilyMember(count.network, count.layer, int(unit["unit"]), 1, float(r2))
+        for (count, unit), r2 in zip(units, best.unit_r2, strict=True)
+    )
+    strongest = {one: min(count.p for count, _ in units if lineage[count.network] == one) for one in dict.fromkeys(of)}
+    return Family(
+        number=0,
+        kind="tuning",
+        detector=detector,
+        level=f"{kind.split()[0]} tuning",
+        form=best.law,
+        members=members,
+        lineages=len(strongest),
+        universality=len(strongest) / whole,
+        p=max(strongest.values()),
+        agreement=best.r2,
+        above_null=True,
+        expression=to_text(best.expression),
+        fidelity=best.r2,
+        shared={name: (value, best.spread[name]) for name, value in best.shared.items()},
+        by_lineage={one.lineage: (one.r2, one.ratio) for one in left_out},
+    )
+
+
+def _rows(kind: str) -> np.ndarray:
+    stimulus = STIMULUS[kind]
+    empty = Shown(find_stimulus(stimulus).names, shown(stimulus), np.zeros((0, len(shown(stimulus)))))
+    axes = np.meshgrid(*(empty.axis(name) for name in COORDINATES[kind]), indexing="ij")
+    return np.stack([axis.ravel() for axis in axes], axis=1)
+
+
+def _index(study: Study, key: str, results: Mapping[str, Mapping[str, Any]]) -> None:
+    with study.writing() as catalogue:
+        if catalogue.indexed("tuning", "zoo") == key:
+            return
+        tunings, laws = [], []
+        for network, layers in results.items():
+            for layer, kept in layers.items():
+                size, stride, _ = kept["field"]
+                for unit in kept["units"]:
+                    at = {"network": network, "layer": layer, "unit": unit["unit"]}
+                    tunings.append({**at, **_indices(unit), "receptive_field": size, "stride": stride})
+                    laws += [
+                        {**at, "stimulus": STIMULUS[kind], "coordinate": kind, **law}
+                        for kind, law in unit["laws"].items()
+                    ]
+        rows = [{**asdict(count), "above_null": count.above_null} for count in counts(results)]
+        catalogue.replace({}, {"tunings": tunings, "laws": laws, "detectors": rows})
+        catalogue.mark(
+            "tuning", "zoo", key, {"twins": TWINS, "stimuli": {name: dict(STIMULI[name]) for name in STIMULI}}
+        )
+
+
+def _indices(unit: Mapping[str, Any]) -> dict[str, Any]:
+    names = (
+        *("angle", "frequency", "phase", "selectivity", "orthogonal", "f1_f0", "modulation", "half_width"),
+        *("bandwidth", "separability", "colour", "aliased"),
+    )
+    found = unit["indices"] or {}
+    return {"detector": unit["detector"], **{name: found.get(name) for name in names}}
