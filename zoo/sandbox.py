@@ -26,13 +26,17 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 AHEAD = 4
 """How many items for each worker are begun before they are asked for."""
+MOST_PATIENT = 10.0
+"""A busy machine makes the clock's limit this much longer at the most: a file that sleeps is ended in any case."""
 _LEAVE = "get the file again, save it again as safetensors, or leave it out"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one job may use: seconds by the clock, bytes of memory beyond the warden's, bytes of one file
-    that it writes, open files."""
+    """What one job may use: seconds, bytes of memory beyond the warden's, bytes of one file that it writes, open files.
+
+    Seconds are the processor's, and those of the clock too, but for what a busy machine makes of them (`patience`).
+    """
 
     seconds: float = 10.0
     memory: int = 2 << 30
@@ -97,12 +101,13 @@ class Sandbox:
         if self._owner != os.getpid():
             self._renew()
         allowed = limits or self.limits
+        seconds = allowed.seconds * patience()
         request = {"job": job, "arguments": arguments, "limits": asdict(allowed)}
         with self._free:
             try:
-                answer, ended = self._warden(preload).ask(json.dumps(request).encode() + b"\n", allowed.seconds)
+                answer, ended = self._warden(preload).ask(json.dumps(request).encode() + b"\n", seconds)
             except WardenGone:  # killed from outside, with whatever it was doing: a fresh one gets one try
-                answer, ended = self._warden(preload).ask(json.dumps(request).encode() + b"\n", allowed.seconds)
+                answer, ended = self._warden(preload).ask(json.dumps(request).encode() + b"\n", seconds)
         return _value(answer, ended, allowed, done)
 
     def map(self, job: str, arguments: Iterable[Mapping[str, JSON]]) -> Iterator[Outcome]:
@@ -123,6 +128,15 @@ class Sandbox:
                     warden.end()
                 warden = self._wardens[tuple(preload)] = WardenProcess(preload)
             return warden
+
+
+def patience() -> float:
+    """Tell by how much longer everything takes here than alone: processes that want a processor, for each there is."""
+    try:
+        waiting = os.getloadavg()[0]
+    except OSError:  # a system that does not say
+        return 1.0
+    return float(min(max(1.0, waiting / (os.cpu_count() or 1)), MOST_PATIENT))
 
 
 @cache
