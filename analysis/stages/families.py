@@ -36,8 +36,8 @@ class Family:
     members are, `fidelity` is the R² of the equation; `shared` holds its numbers with their spread over members or
     networks, `by_lineage` R² and error ratio for each lineage that had no part in the fit.
 
-    Of kernels `coverage` is the share that belong to the family, by network, beside its null's, and `image` the
-    consensus kernel.
+    Of kernels `coverage` is the share that belong to the family, by network, beside its null's, and `images` holds
+    each network's kernel of that form.
     """
 
     number: int
@@ -56,7 +56,7 @@ class Family:
     shared: Mapping[str, tuple[float, float]]
     by_lineage: Mapping[str, tuple[float, float]]
     coverage: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    image: Sequence[Sequence[float]] = ()
+    images: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> Family:

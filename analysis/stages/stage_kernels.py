@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,17 @@ DETECTORS: Mapping[str, str] = {
 """What a kernel of a form detects; of Gabors the phase says it."""
 
 
-def describe_kernels(study: Study) -> tuple[Family, ...]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Described:
+    """What was found: families of depthwise kernels, and by network its first layer and what its kernels are."""
+
+    families: tuple[Family, ...]
+    firsts: Mapping[str, tuple[str, Mapping[str, Any]]]
+    networks: Mapping[str, Network]
+    key: str
+
+
+def describe_kernels(study: Study) -> Described:
     """Find closed forms of first-layer kernels and families of depthwise ones; what was found before is kept.
 
     Networks whose weights cannot be reached, and those without convolutions, are left out.
@@ -69,9 +79,10 @@ def describe_kernels(study: Study) -> tuple[Family, ...]:
         with write_atomically(file) as temporary:
             temporary.write_text(json.dumps([asdict(family) for family in made]))
     families = tuple(Family.read(row) for row in json.loads(file.read_text()))
-    _index(study, content_key(key, list(firsts.values())), firsts)
+    whole = content_key(key, list(firsts.values()))
+    _index(study, whole, firsts)
     index_families(study, "K", key, families)
-    return families
+    return Described(families, firsts, {name: network for name, (_, network, _) in held.items()}, whole)
 
 
 def _convolutions(network: Network) -> dict[str, Convolution]:
@@ -205,7 +216,7 @@ def _family(
         shared={name: (value, found.spread[name]) for name, value in found.fit.numbers.items()},
         by_lineage=kernel_peers(found.centres, found.fit.form),
         coverage={name: (share, found.null_coverage[name]) for name, share in found.coverage.items()},
-        image=found.centre.tolist(),
+        images={name: image.tolist() for name, image in found.centres.items()},
     )
 
 

@@ -25,6 +25,7 @@ from ..project.study import Study
 from ..reports.show import rounded
 from . import plot_rows
 from .ground import ground_of
+from .plot_seen import SEEN
 from .stage_align import Aligned
 from .stage_cluster import Clustered, Feature, cluster
 from .witness import witness
@@ -48,9 +49,9 @@ def plot(
     `pictures` are of PICTURES, `equations` those whose fronts and agreements are drawn (by default all).
     Raises BadInput for an unknown picture, NotFound before anything was distilled.
     """
-    unknown = [name for name in pictures if name not in PICTURES]
+    unknown = [name for name in pictures if name not in (*PICTURES, *SEEN)]
     if unknown:
-        raise BadInput(f"no picture {unknown[0]!r}", hint=f"there are {', '.join(PICTURES)}")
+        raise BadInput(f"no picture {unknown[0]!r}", hint=f"there are {', '.join((*PICTURES, *SEEN))}")
     out = folder or study.project / "plots"
     with study.reading() as catalogue:
         if not catalogue.select("features"):
@@ -59,7 +60,9 @@ def plot(
     with study.reading() as catalogue:
         rows = [row for row in catalogue.listing("equations").dicts() if not equations or row["equation"] in equations]
         wanted = pictures or tuple(PICTURES)
-        drawings = [d for name in wanted for d in PICTURES[name](study, catalogue, found, rows)]
+        drawings = [d for name in wanted if name in PICTURES for d in PICTURES[name](study, catalogue, found, rows)]
+    if study.probe.image:
+        drawings += [d for name in pictures or SEEN if name in SEEN for d in SEEN[name](study)]
     if not drawings:
         raise NotFound("nothing to draw yet", hint=f"consilience run {study.path}")
     notes = study.project / "plots" / ".keys" / content_key(str(out.resolve()))[:16]

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from scipy.stats import fisher_exact
 from threadpoolctl import threadpool_limits
 
@@ -66,7 +67,17 @@ class Count:
         return self.p <= PASSING
 
 
-def tune(study: Study) -> tuple[Family, ...]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Tuning:
+    """What was found: families, by network and layer what every unit is tuned to, and where the responses are kept."""
+
+    families: tuple[Family, ...]
+    results: Mapping[str, Mapping[str, Any]]
+    presented: tuple[Presented, ...]
+    key: str
+
+
+def tune(study: Study) -> Tuning:
     """Find what units are tuned to and the families that they form; what was found before is kept.
 
     Raises what `present` raises.
@@ -83,7 +94,7 @@ def tune(study: Study) -> tuple[Family, ...]:
     families = tuple(Family.read(row) for row in json.loads(file.read_text()))
     _index(study, key, results)
     index_families(study, "T", key, families)
-    return families
+    return Tuning(families, results, seen, key)
 
 
 def _name(presented: Presented) -> str:
@@ -169,7 +180,7 @@ def _family(
 ) -> Family:
     """Fit the law that does best for all units at once, and then without each lineage in turn."""
     kind = FAMILIES[detector]
-    rows = _rows(kind)
+    rows = family_rows(kind)
     values = np.array([unit["curves"][kind] for _, unit in units])
     of = [lineage[count.network] for count, _ in units]
     laws = [law for law in LAWS[kind] if {*OWN[kind]} <= {number.name for number in law.numbers}]
@@ -200,7 +211,8 @@ def _family(
     )
 
 
-def _rows(kind: str) -> np.ndarray:
+def family_rows(kind: str) -> Float[np.ndarray, "samples coordinates"]:
+    """Give the values of the coordinates at which units of a family were shown stimuli."""
     stimulus = STIMULUS[kind]
     empty = Shown(find_stimulus(stimulus).names, shown(stimulus), np.zeros((0, len(shown(stimulus)))))
     axes = np.meshgrid(*(empty.axis(name) for name in COORDINATES[kind]), indexing="ij")
