@@ -59,7 +59,7 @@ def surround(
     """Draw a disc of one grating in a field of another."""
     inner = grating(plane, angle=centre_angle, frequency=frequency, phase=phase, contrast=centre_contrast)
     outer = grating(plane, angle=surround_angle, frequency=frequency, phase=phase, contrast=surround_contrast)
-    return np.asarray(outer + (inner - outer) * side_of(radius - np.hypot(plane.x, plane.y)))
+    return np.asarray(outer + (inner - outer) * plane.disc(radius))
 
 
 def boundary(
@@ -71,4 +71,4 @@ def boundary(
     """
     across = plane.along(angle + turn)
     behind, before = wave(across, f1, phase), wave(across, f2, phase)
-    return np.asarray(contrast * (behind + (before - behind) * side_of(plane.along(angle))))
+    return np.asarray(contrast * (behind + (before - behind) * side_of(plane.along(angle), angle)))

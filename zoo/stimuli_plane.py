@@ -12,6 +12,10 @@ Column: TypeAlias = Float[np.ndarray, "samples 1 1"]
 """One number for each image."""
 Field: TypeAlias = Float[np.ndarray, "samples side side"]
 """One number for each pixel of each image: pixels from a line, luminance around grey in -1..1, or a share in 0..1."""
+Direction: TypeAlias = Column | Field | Float[np.ndarray, "1 side side"]
+"""An angle for each image, each pixel of each, or each pixel of all."""
+TINY = 1e-12
+"""Keeps from dividing by nothing where the result is not used."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,20 +46,34 @@ class Plane:
         """Measure from another place than the middle."""
         return Plane(self.x - x, self.y - y)
 
+    def disc(self, radius: Column) -> Field:
+        """Give the share of each pixel's area in a disc about the middle, its rim taken for straight in each.
+
+        That alone would add pi/12 to the area, whatever the radius.
+        """
+        rim = np.sqrt(np.maximum(radius**2 - 1 / 12, 0.0))
+        return side_of(rim - np.hypot(self.x, self.y), np.arctan2(self.y, self.x))
+
 
 def wave(along: Field, frequency: Column, phase: Column) -> Field:
     """Give cos(2 pi f u + phase), in -1..1; frequency in cycles per pixel."""
     return np.asarray(np.cos(2 * np.pi * frequency * along + phase))
 
 
-def side_of(distance: Field) -> Field:
-    """Give the share of a pixel on the positive side of an edge, from the distance of its centre in pixels.
+def side_of(distance: Field, angle: Direction) -> Field:
+    """Give the share of each pixel's area on the positive side of an edge, exact where the edge is straight.
 
-    The edge is as soft as one pixel is wide, whatever its angle: a straight edge convolved with a box.
+    `distance` is that of the pixel's centre, in pixels, and grows along `angle`. So outlines are soft over one
+    pixel, and thin or slanted shapes keep their area.
     """
-    return np.asarray(np.clip(distance + 0.5, 0.0, 1.0))
+    flat, steep = np.abs(np.cos(angle)), np.abs(np.sin(angle))
+    far, near = (flat + steep) / 2, np.abs(flat - steep) / 2  # where the edge meets the pixel's corners
+    depth = np.minimum(np.abs(distance), far)
+    cut = (far - depth) ** 2 / (2 * np.maximum(flat * steep, TINY))  # the triangle beyond the edge
+    share = np.where(depth <= near, depth / np.maximum(flat, steep), 0.5 - cut)
+    return np.asarray(0.5 + np.copysign(share, distance))
 
 
-def within(distance: Field, width: Column) -> Field:
-    """Give the share of a pixel within half a width of a line: exact also where the line is thinner than a pixel."""
-    return np.asarray(side_of(distance + width / 2) - side_of(distance - width / 2))
+def within(distance: Field, width: Column, angle: Direction) -> Field:
+    """Give the share of each pixel's area within half a width of a line, also of one thinner than a pixel."""
+    return np.asarray(side_of(distance + width / 2, angle) - side_of(distance - width / 2, angle))
