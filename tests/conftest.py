@@ -22,10 +22,11 @@ from jaxtyping import install_import_hook
 # Shapes and types in signatures are checked in every test, not believed. Left out are the innermost loops of
 # fitting and of symmetries, which the checks would slow down fivefold; their callers are checked.
 HOT = {"compiled", "expression", "least_squares", "simplify", "symmetry_axes"}
+ROOT = Path(__file__).parents[1]
 CHECKED = [
-    f"consilience.{path.parent.name}.{path.stem}"
+    ".".join(("consilience", *path.relative_to(ROOT).with_suffix("").parts))
     for folder in ("zoo", "analysis", "cli")
-    for path in sorted((Path(__file__).parents[1] / folder).glob("*.py"))
+    for path in sorted((ROOT / folder).rglob("*.py"))
     if path.stem not in HOT | {"__init__"}
 ]
 install_import_hook(CHECKED, "beartype.beartype")
