@@ -379,6 +379,17 @@ def test_outputs_that_are_no_classes_are_compared_as_numbers() -> None:
     assert row(told.rows, "equations").agreement == 1.0
 
 
+def test_baselines_learn_from_what_replacements_were_fitted_on() -> None:
+    network = small("plain")
+    fitted = sight(network, "middle", IMAGES[:2] // 4, count=30, seed=0)
+    own = kernels(network, "middle")
+    found = substitute_kernels(network, "middle", own, IMAGES[2:], numbers=2, fitted=fitted)
+    again = substitute_kernels(network, "middle", pca_of_responses(fitted, 2, 0), IMAGES[2:], numbers=2)
+    learnt = row(found.rows, "PCA of responses")
+    assert learnt == replace(row(again.rows, "equations"), kind=learnt.kind)
+    assert learnt.response < row(again.rows, "PCA of responses").response
+
+
 @pytest.mark.parametrize("baseline", [pca, pca_of_responses])
 @pytest.mark.parametrize("middle", ["plain", "depthwise", "grouped"])
 def test_all_components_give_the_kernels_back_and_fewer_give_less(middle: str, baseline: Callable) -> None:

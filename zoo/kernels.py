@@ -63,7 +63,8 @@ def convolutions(network: Network) -> dict[str, Convolution]:
     """List the layers with kernels of rows and columns, by name, in the order in which they run.
 
     The name is the module's path, as in `Network.layers`; for a call of torch's function it is the path of the
-    weight. A module that runs more than once is listed once: the layers name#2, ... have the same kernels.
+    weight, which is only listed if it gives all arguments by place. A module that runs more than once is listed
+    once: the layers name#2, ... have the same kernels.
     Raises Refused (no-kernels) for an ONNX graph, and what following a run raises.
     """
     if isinstance(network.module, Followed):

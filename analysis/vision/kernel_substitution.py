@@ -120,6 +120,7 @@ def substitute_kernels(
     *,
     numbers: int,
     others: Mapping[str, Kernels] | None = None,
+    fitted: Sight | None = None,
     classes: bool | None = None,
     sure: float = 0.5,
     seed: int = 0,
@@ -127,11 +128,11 @@ def substitute_kernels(
 ) -> KernelSubstitution:
     """Compare what a network says of images with and without the kernels of a layer.
 
-    Images should be others than those that the replacements were fitted on. `numbers` is how many a replacement
-    has for each kernel, and what PCA gets; `others` are more replacements, by name. Outputs are classes, as
-    logits or probabilities, if `classes` says so, or, where it is not told, if a dense layer gives several; the
-    network is sure of an image where one has a probability above `sure`. Raises as `with_kernels`, BadInput
-    for fewer than 2 images.
+    Images should be others than those that the replacements were fitted on; what a layer saw there is `fitted`,
+    from which the baselines are then made too. `numbers` is how many a replacement has for each kernel, and what
+    PCA gets; `others` are more replacements, by name. Outputs are classes, as logits or probabilities, if
+    `classes` says so, or, where it is not told, if a dense layer gives several; the network is sure of an image
+    where one has a probability above `sure`. Raises as `with_kernels`, BadInput for fewer than 2 images.
     """
     if len(images) < 2:
         raise BadInput(f"{len(images)} images to compare outputs on", hint="give at least 2")
@@ -139,7 +140,7 @@ def substitute_kernels(
     before = predict(network, images, device=device)
     chosen = _surely(before, sure) if (_classifies(network) if classes is None else classes) else None
     given = {"equations": replacements, **(others or {})}
-    given |= {name: baseline(seen, numbers, seed) for name, baseline in BASELINES.items()}
+    given |= {name: baseline(fitted or seen, numbers, seed) for name, baseline in BASELINES.items()}
     rows = []
     for kind, put in given.items():
         after = predict(with_kernels(network, layer, put), images, device=device)
