@@ -106,12 +106,12 @@ def layers_with_maps(network: Network) -> tuple[Layer, ...]:
 def side_of(network: Network, layers: Sequence[str] = ()) -> int | None:
     """Tell the one side of images for which layers can be had, by default all that have maps; None for any side.
 
-    It is tried: what takes images that are a pixel larger takes all but the smallest. Raises Refused (input-shape)
-    where inputs are no images.
+    It is tried with images that are a little more than a fourth larger. Raises Refused (input-shape) where inputs
+    are no images.
     """
     height, width = image_sides(network.preprocessing, network.input_shape)
     names = layers or [layer.name for layer in layers_with_maps(network)]
-    larger = np.zeros((1, height + 1, width + 1, 3), dtype=np.float32)
+    larger = np.zeros((1, height + height // 4 + 1, width + width // 4 + 1, 3), dtype=np.float32)
     try:
         plan_maps(network, tuple(feed(network, larger).shape[1:]), names)
     except Refused:
