@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
 
 from ...zoo.errors import BadInput
@@ -22,8 +23,8 @@ LABEL = 1.3
 """Inches for the words beside a family."""
 SIDES = (0.42, 0.8)
 """Least and largest side of a kernel in inches."""
-DOWN = 0.54
-"""Side of a kernel in inches where the three parts stand one above the other, since there are many networks."""
+DOWN = (0.54, 0.64)
+"""The same where the three parts stand one above the other, since there are many networks."""
 INNER, OUTER = 0.04, 0.2
 """Inches between the parts of a kernel, and between networks."""
 SCORES = 0.32
@@ -48,7 +49,7 @@ class KernelCell:
     """
 
     kernel: Kernel
-    form: Kernel | None
+    form: Float[np.ndarray, "_channels _rows _columns"] | None
     r2: float = math.nan
     detail: str = ""
 
@@ -119,7 +120,8 @@ def draw_kernels(rows: Sequence[KernelRow], *, networks: Sequence[str], finding:
     down = on.top + top
     for row, law in zip(shown, laws, strict=True):
         _row(on, row, columns, grid, down)
-        lay.write(on, law, MARGIN + LABEL, down + grid.tall + SCORES, colour=SOFT)
+        left = MARGIN if law.wide > grid.width - LABEL - 2 * MARGIN else MARGIN + LABEL
+        lay.write(on, law, left, down + grid.tall + SCORES, colour=SOFT)
         down += _height(law, grid)
     return on.figure
 
@@ -131,14 +133,19 @@ def _grid(count: int) -> Grid:
     fit = ((WIDTH - LABEL - 2 * MARGIN) / count - gaps) / 3
     widest = ((WIDEST - LABEL - 2 * MARGIN) / count - gaps) / 3
     across = widest >= SIDES[0]
-    side = float(np.clip(fit, *SIDES)) if across else DOWN
+    beneath = (WIDTH - LABEL - 2 * MARGIN) / count - OUTER / 2
+    side = float(np.clip(fit, *SIDES) if across else np.clip(beneath, *DOWN))
     grid = Grid(side, across, WIDTH)
     return Grid(side, across, max(WIDTH, 2 * MARGIN + LABEL + count * grid.step))
 
 
 def _law(row: KernelRow, grid: Grid) -> lay.Words:
-    width = grid.width - LABEL - 2 * MARGIN
-    return lay.law("", row.formula, width=width, sizes=(8.5, 7.5, 6.5), lines=2)
+    """Set the formula of a family, beside its name or, where it is too long for that, over the whole width."""
+    beside = grid.width - LABEL - 2 * MARGIN
+    law = lay.law("", row.formula, width=beside, sizes=(8.5, 7.0), lines=1)
+    if is_math_text(law.text) and law.wide <= beside:
+        return law
+    return lay.law("", row.formula, width=grid.width - 2 * MARGIN, sizes=(7.5, 6.5), lines=3)
 
 
 def _height(law: lay.Words, grid: Grid) -> float:

@@ -31,6 +31,7 @@ CAPTION = (
     "Share of a layer's units by what they detect, layers from the first down; right of each bar: its number of units. "
     "Not reduced: no law or closed form was good enough."
 )
+SILENT = "Silent: the unit never varies."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def draw_shares(rows: Sequence[LayerShare], *, finding: str, note: str = "") -> 
     tall = 0.19 * (max((down for _, down in legend), default=0) + 1) + 0.08
     body = tall + (sum(heights) if rows else 1.0)
     left_out = lay.left_out(len(rows), sum(map(len, shown)), "layers")
-    caption = " ".join(filter(None, (CAPTION if rows else "", left_out, note)))
+    caption = " ".join(filter(None, (CAPTION if rows else "", SILENT if "silent" in palette else "", left_out, note)))
     on = lay.sheet(width, body, finding=finding, caption=caption)
     if not rows:
         lay.nothing(on, MARGIN, on.top, wide=width - 2 * MARGIN, high=0.9, words="no unit")

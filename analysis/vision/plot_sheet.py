@@ -31,7 +31,7 @@ LAW = 11.0
 DPI = 160
 """Dots an inch at which words are measured, as they are saved."""
 EMPTY = "#f4f4f4"
-GREEK = re.compile(r"\b(alpha|beta|gamma|delta|theta|kappa|lambda|mu|sigma|tau|phi|psi|omega)\b")
+GREEK = re.compile(r"\b(alpha|beta|gamma|delta|theta|kappa|lambda|mu|pi|sigma|tau|phi|psi|omega)\b")
 TIGHT = 0.3
 """Least width that a character of a formula takes once it is set, in units of the font's size."""
 SMALL = 8.0
@@ -134,7 +134,7 @@ def law(target: str, formula: str, *, width: float, sizes: tuple[float, ...] = (
         if is_math_text(words.text) and words.wide <= width and words.text.count("\n") < lines:
             return words
     said = GREEK.sub(_greek, f"{target} = {formula}" if target else formula)
-    said = re.sub(r"\s*\*\s*", "·", said.replace("**", "^")).replace("-", "\N{MINUS SIGN}")
+    said = re.sub(r"\s*\*\s*", " · ", said.replace("**", "^")).replace("-", "\N{MINUS SIGN}")
     tries = [paragraph(said, width=width, size=size, lines=lines) for size in sizes]
     return next((words for words in tries if not words.text.endswith("…")), tries[-1])
 
@@ -225,7 +225,7 @@ def box(on: Sheet, left: float, top: float, *, wide: float, high: float, face: s
 def nothing(on: Sheet, left: float, top: float, *, wide: float, high: float, words: str = "none") -> None:
     """Draw an empty place that says so."""
     box(on, left, top, wide=wide, high=high, face=EMPTY)
-    said = line(words, width=wide, sizes=(7.5, 6.5, 5.5))
+    said = line(words, width=wide - 0.06, sizes=(7.5, 6.5, 5.5))
     write(on, said, left + wide / 2, top + (high - said.high) / 2, at="center", colour=SOFT)
 
 

@@ -22,17 +22,19 @@ KINDS = {
     "colour": "#CC79A7",
     "spot": "#E69F00",
     "curve": "#009E73",
+    "frequency": "#999933",
     "not reduced": "#d4d4d4",
+    "silent": "#9a9a9a",
 }
 """Colour of each kind of detector, the same in all pictures."""
-LAST = "not reduced"
+LAST = ("not reduced", "silent")
 PIXELS = 320
 """Longer side to which photos are thinned before they are drawn."""
 REACH = 99.0
 """Percentile of the absolute values at which a map's colour is full: a single corner must not pale the rest."""
 
 Image = Num[np.ndarray, "height width 3"]
-Colours = Float[np.ndarray, "rows columns 3"]
+Colours = Float[np.ndarray, "down across 3"]
 
 
 def diverging() -> Colormap:
@@ -51,16 +53,16 @@ def steps(colours: Colormap) -> Float[np.ndarray, "steps 3"]:
 
 
 def kind_colours(kinds: Iterable[str]) -> dict[str, str]:
-    """Give kinds of detectors their colours, in the order of KINDS, strangers after them and "not reduced" last."""
+    """Give kinds of detectors their colours, in the order of KINDS, strangers after them and what is none last."""
     wanted = dict.fromkeys(kinds)
-    known = [kind for kind in KINDS if kind in wanted and kind != LAST]
+    known = [kind for kind in KINDS if kind in wanted and kind not in LAST]
     strange = [kind for kind in wanted if kind not in KINDS]
     free = [colour for colour in COLOURS if colour not in KINDS.values()]
     found = {kind: KINDS[kind] for kind in known}
     if "edge" in found and "oriented" in found:  # the same colour, since one picture mostly has one of them
         found["oriented"] = free.pop()
     found |= {kind: free[place % len(free)] for place, kind in enumerate(strange)}
-    return found | ({LAST: KINDS[LAST]} if LAST in wanted else {})
+    return found | {kind: KINDS[kind] for kind in LAST if kind in wanted}
 
 
 def kernel_colours(kernel: Float[np.ndarray, "channels rows columns"], *, reach: float) -> Colours:
@@ -102,9 +104,10 @@ def laid_over(image: Image, values: Float[np.ndarray, "rows columns"], *, full: 
     grey = photo(image) @ np.array([0.299, 0.587, 0.114])
     ground = np.repeat((0.35 + 0.6 * grey)[..., None], 3, axis=-1)
     share = np.clip(_resized(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0), ground.shape[:2]) / full, -1, 1)
-    signed = colours.name == "signed"
-    tint = colours(0.5 + 0.5 * share if signed else np.clip(share, 0.0, 1.0))[..., :3]
-    opaque = np.minimum(1.2 * np.abs(share), 0.92)[..., None]
+    # The pale middle of the colours would put a halo around zero: there the photo itself shows through
+    strength = 0.4 + 0.6 * np.abs(share)
+    tint = colours(0.5 + 0.5 * np.sign(share) * strength if colours.name == "signed" else strength)[..., :3]
+    opaque = np.minimum(1.3 * np.abs(share) ** 1.3, 0.92)[..., None]
     mixed = (1 - opaque) * ground + opaque * tint
     unknown = _resized((~np.isfinite(values)).astype(np.float64), ground.shape[:2]) > 0.5
     return np.asarray(np.where(unknown[..., None], _stripes(unknown), mixed), dtype=np.float64)

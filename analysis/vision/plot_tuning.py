@@ -22,6 +22,7 @@ from .plot_sheet import MARGIN, WIDTH, Sheet
 
 Scale = Literal["orientation", "direction", "log", "linear"]
 Array = Float[np.ndarray, " places"]
+Drawn = Float[np.ndarray, "two _drawn"]
 
 ABREAST = 3
 """Panels beside one another."""
@@ -184,7 +185,7 @@ def _panel(
         text.quantity(panel.coordinate, panel.unit).replace(r"\$", "$"), width=wide - 0.5, sizes=(8.0, 7.0)
     )
     if round_:
-        words = lay.line(f"{panel.coordinate} from the preferred one", width=wide, sizes=(8.0, 7.0, 6.0))
+        words = lay.measured("angle from the preferred one", 8.0)
         lay.write(on, words, left + wide / 2, top + (HIGH + side) / 2 + 0.25, at="center")
     else:
         axes.set_xlabel(label.text, fontsize=label.size)
@@ -212,8 +213,8 @@ def _curve(axes: Axes, curve: TuningCurve, scale: Scale, colour: tuple[float, fl
     )
 
 
-def _laid(places: Array, responses: Array, scale: Scale, *, closed: bool = True) -> tuple[Array, Array]:
-    """Put what is finite in order; angles go once round the circle, orientations twice, back to where they began."""
+def _laid(places: Array, responses: Array, scale: Scale, *, closed: bool = True) -> Drawn:
+    """Order what is finite; angles go once round the circle, orientations twice, back to where they began."""
     finite = np.isfinite(places) & np.isfinite(responses) & ((places > 0) | (scale != "log"))
     places, responses = places[finite], responses[finite]
     period = PERIODS.get(scale)
@@ -222,13 +223,13 @@ def _laid(places: Array, responses: Array, scale: Scale, *, closed: bool = True)
     order = np.argsort(places, kind="stable")
     places, responses = places[order], responses[order]
     if period is None or not places.size:
-        return places, responses
+        return np.stack([places, responses])
     turns = round(2 * math.pi / period)
     around = np.concatenate([places + turn * period for turn in range(turns)])
     values = np.tile(responses, turns)
     if not closed:
-        return around, values
-    return np.append(around, around[0] + 2 * math.pi), np.append(values, values[0])
+        return np.stack([around, values])
+    return np.stack([np.append(around, around[0] + 2 * math.pi), np.append(values, values[0])])
 
 
 def _drawn(panel: TuningPanel) -> tuple[float, float]:
