@@ -21,7 +21,16 @@ from jaxtyping import install_import_hook
 
 # Shapes and types in signatures are checked in every test, not believed. Left out are the innermost loops of
 # fitting and of symmetries, which the checks would slow down fivefold; their callers are checked.
-HOT = {"compiled", "expression", "least_squares", "simplify", "symmetry_axes"}
+HOT = {
+    "compiled",
+    "expression",
+    "kernel_projection",
+    "kernel_shapes",
+    "least_squares",
+    "simplify",
+    "symmetry_axes",
+    "tuning_fit",
+}
 ROOT = Path(__file__).parents[1]
 CHECKED = [
     ".".join(("consilience", *path.relative_to(ROOT).with_suffix("").parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from ...zoo.errors import BadInput
 
@@ -33,7 +33,8 @@ def live(kernels: Images) -> Bool[np.ndarray, " kernels"]:
 def canonicalise(kernels: Images) -> Images:
     """Bring kernels to one place, size and sign: centre of mass in the middle, norm 1, sum of cubes positive.
 
-    Shifts are whole pixels, zeros follow. Raises BadInput where a kernel is zero or not finite.
+    Shifts are whole pixels, zeros follow; noise draws the centre of mass to the middle, so that of noisy
+    kernels some stay a pixel off. Raises BadInput where a kernel is zero or not finite.
     """
     if not np.isfinite(kernels).all() or not kernels.any(axis=(1, 2)).all():
         raise BadInput("a kernel is zero or not finite", hint="leave such kernels out")
@@ -72,16 +73,16 @@ def laid(image: Image, reference: Image) -> Image:
     return np.asarray(choices[best] * np.copysign(1.0, cosines[best]))
 
 
-def _to_middle(kernels: Images) -> Float[np.ndarray, "kernels 2"]:
+def _to_middle(kernels: Images) -> Int[np.ndarray, "kernels 2"]:
     mass = np.abs(kernels) / np.abs(kernels).sum(axis=(1, 2), keepdims=True)
     rows, columns = (np.arange(size) - (size - 1) / 2 for size in kernels.shape[1:])
-    return np.asarray(-np.rint(np.stack([mass.sum(axis=2) @ rows, mass.sum(axis=1) @ columns], axis=1)))
+    middles = np.stack([mass.sum(axis=2) @ rows, mass.sum(axis=1) @ columns], axis=1)
+    return np.asarray(-np.rint(middles).astype(int))
 
 
-def _shifted(images: Images, down: float, right: float) -> Images:
+def _shifted(images: Images, down: int, right: int) -> Images:
     """Move images by whole pixels, zeros following."""
     rows, columns = images.shape[1:]
-    down, right = int(down), int(right)
     room = np.pad(images, ((0, 0), (abs(down),) * 2, (abs(right),) * 2))
     top, left = abs(down) - down, abs(right) - right
     return np.asarray(room[:, top : top + rows, left : left + columns])

@@ -14,8 +14,9 @@ from itertools import combinations, permutations
 import numpy as np
 from jaxtyping import Float, Int
 
+from ...zoo.errors import BadInput
 from .kernel_canonical import beside
-from .kernel_centres import Centres, Image, Images, canonicalise, find_centres, laid, likeness, live
+from .kernel_centres import CENTRES, Centres, Image, Images, canonicalise, find_centres, laid, likeness, live
 from .kernel_forms import KernelFit, fit_form
 from .kernel_race import kernel_nulls, race
 
@@ -76,22 +77,23 @@ class Coverage:
     null_cosine: Mapping[str, float]
 
 
-def cover(kernels_by_network: Networks, *, seed: int) -> tuple[Coverage, ...]:
+def cover(kernels_by_network: Networks, *, seed: int, count: int = CENTRES) -> tuple[Coverage, ...]:
     """Measure for every two networks how well the centres of one stand for the kernels of the other.
 
-    Raises BadInput where a network has no live kernel.
+    Raises BadInput where a network has no live kernel, or the kernels' sizes differ.
     """
-    studied = _studied(kernels_by_network, seed)
+    studied = _studied(kernels_by_network, seed, count)
     return tuple(_coverage(studied, left, right) for left, right in permutations(kernels_by_network, 2))
 
 
-def families(kernels_by_network: Networks, *, seed: int) -> tuple[KernelFamily, ...]:
+def families(kernels_by_network: Networks, *, seed: int, count: int = CENTRES) -> tuple[KernelFamily, ...]:
     """Find the families of kernels of one size, the one with most members first.
 
-    Centres are matched with those of the network that is most like the others. Raises BadInput where
-    a network has no live kernel.
+    `count` centres are found in each network; where that is more than it has forms, a form is split.
+    Centres are matched with those of the network that is most like the others. Raises BadInput where a
+    network has no live kernel, or the kernels' sizes differ.
     """
-    studied = _studied(kernels_by_network, seed)
+    studied = _studied(kernels_by_network, seed, count)
     groups = _matched({name: own["given"].centres for name, own in studied.items()})
     nulls = [kind for kind in next(iter(studied.values())) if kind != "given"]
     null_match = max(_typical(_matched({name: own[kind].centres for name, own in studied.items()})) for kind in nulls)
@@ -109,20 +111,26 @@ class _Own:
     centres: Centres
 
 
-def _studied(kernels_by_network: Networks, seed: int) -> dict[str, dict[str, _Own]]:
+def _studied(kernels_by_network: Networks, seed: int, count: int) -> dict[str, dict[str, _Own]]:
     """Find the centres of every network, and those of its nulls."""
+    sizes = sorted({"x".join(map(str, kernels.shape[1:])) for kernels in kernels_by_network.values()})
+    if len(sizes) != 1:
+        raise BadInput(
+            f"families are of kernels of one size: found {', '.join(sizes) or 'none'}",
+            hint="compare one size at a time",
+        )
     studied: dict[str, dict[str, _Own]] = {}
     for number, (name, kernels) in enumerate(kernels_by_network.items()):
         alive = live(kernels)
         nulls = kernel_nulls(kernels[alive][:, None].astype(float), seed + number)
         given = {"given": kernels[alive]} | {kind: null[:, 0] for kind, null in nulls.items()}
-        studied[name] = {kind: _own(images, np.flatnonzero(alive), seed) for kind, images in given.items()}
+        studied[name] = {kind: _own(images, np.flatnonzero(alive), seed, count) for kind, images in given.items()}
     return studied
 
 
-def _own(images: Images, places: Int[np.ndarray, " kernels"], seed: int) -> _Own:
+def _own(images: Images, places: Int[np.ndarray, " kernels"], seed: int, count: int) -> _Own:
     kernels = canonicalise(images)
-    return _Own(kernels, places, find_centres(kernels, seed=seed))
+    return _Own(kernels, places, find_centres(kernels, seed=seed, count=count))
 
 
 def _matched(centres: Mapping[str, Centres]) -> list[Group]:

@@ -1,14 +1,13 @@
 """A kernel as a closed form: shapes fitted by variable projection, in the metric of pixels or of natural patches.
 
 Every form is a sum of images (see `kernel_shapes`) times a weight for each channel: only the few numbers
-of the images are searched, the weights follow by linear least squares (Golub and Pereyra 1973, with
-Kaufman's Jacobian).
+of the images are searched, the weights follow by linear least squares (see `kernel_projection`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,19 +15,16 @@ from jaxtyping import Float
 
 from ...zoo.errors import BadInput
 from ..formulas.expression import Expression
-from .kernel_canonical import Weights, canonical, colour_axis, colour_name
+from .kernel_canonical import canonical, colour_axis, colour_name
 from .kernel_equation import channel_expression, kernel_expression
-from .kernel_shapes import SHAPES, Grid, Kernel, Shape
+from .kernel_projection import problem_of, search
+from .kernel_shapes import SHAPES, Grid, Kernel
 
-REFINED = 3
-"""So many starts are refined."""
-FIRST, LAST = 12, 200
-"""Evaluations for every start, and for the best of them."""
-STEP = 1e-6
+TOLD = 5e-3
+"""Forms that leave less of a kernel's squares than this are not told apart: training leaves as much noise."""
 EXACT = 1e-12
-"""Share of the squares that is left of a perfect fit, so that its logarithm is finite."""
+"""The same of its responses to patches, where little things count."""
 
-Numbers = Float[np.ndarray, " numbers"]
 Gram = Float[np.ndarray, "values values"]
 
 
@@ -94,8 +90,8 @@ def fit_form(kernel: Kernel, form: str, *, metric: Metric | None = None) -> Kern
     _check(kernel, form)
     shape, grid, scale = SHAPES[form], Grid(*kernel.shape[1:]), float(np.linalg.norm(kernel))
     unit = kernel.astype(float) / scale
-    problem = _problem(unit, shape, grid, metric)
-    numbers = _search(unit, shape, grid, problem)
+    problem = problem_of(unit, shape, grid, None if metric is None else metric.root)
+    numbers = search(unit, shape, grid, problem)
     weights, _ = problem.solve(numbers)
     images = shape.basis(numbers[None], grid)[0]
     modelled = (scale * weights @ images).reshape(kernel.shape)
@@ -108,7 +104,7 @@ def fit_form(kernel: Kernel, form: str, *, metric: Metric | None = None) -> Kern
         colour=tuple(colour.tolist()),
         colour_name=colour_name(tuple(colour.tolist())),
         r2=1 - float(np.sum((kernel - modelled) ** 2)) / scale**2,
-        bic=_bic(problem.error(numbers), problem.size, shape.numbers(kernel.shape[0])),
+        bic=_bic(max(problem.error(numbers), EXACT if metric else TOLD), problem.size, shape.numbers(kernel.shape[0])),
         modelled=modelled,
         expression=kernel_expression(form, numbers_of),
     )
@@ -126,96 +122,5 @@ def _check(kernel: Kernel, form: str) -> None:
         raise BadInput("a kernel is zero or not finite", hint="leave such kernels out")
 
 
-# Variable projection
-
-
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    """What is left of a kernel when the weights are at their best, as a function of the other numbers."""
-
-    design: Callable[[Float[np.ndarray, "starts numbers"]], Float[np.ndarray, "starts rows weights"]]
-    target: Float[np.ndarray, "rows sides"]
-    channels: int
-
-    @property
-    def size(self) -> int:
-        return self.target.size
-
-    def solve(self, numbers: Numbers) -> tuple[Weights, Float[np.ndarray, "rows sides"]]:
-        design = self.design(numbers[None])[0]
-        weights = np.linalg.pinv(design) @ self.target
-        by_channel = weights.T if self.target.shape[1] == self.channels else weights.reshape(self.channels, -1)
-        return by_channel, self.target - design @ weights
-
-    def residual(self, numbers: Numbers) -> Float[np.ndarray, " values"]:
-        return self.solve(numbers)[1].ravel()
-
-    def error(self, numbers: Numbers) -> float:
-        return float(np.sum(self.residual(numbers) ** 2) / np.sum(self.target**2))
-
-    def jacobian(self, numbers: Numbers) -> Float[np.ndarray, "values numbers"]:
-        """Differentiate the residual, the change of the weights left out (Kaufman 1975)."""
-        moved = self.design(np.vstack([numbers, numbers + STEP * np.eye(len(numbers))]))
-        inverse = np.linalg.pinv(moved[0])
-        slopes = (moved[1:] - moved[0]) / STEP @ (inverse @ self.target)
-        outside = slopes - moved[0] @ (inverse @ slopes)
-        return np.asarray(-outside.reshape(len(numbers), -1).T)
-
-    def explained(self, starts: Float[np.ndarray, "starts numbers"]) -> Float[np.ndarray, " starts"]:
-        """Measure how much of the squares each start explains."""
-        directions, _ = np.linalg.qr(self.design(starts))
-        return np.asarray(np.sum((directions.transpose(0, 2, 1) @ self.target) ** 2, axis=(1, 2)))
-
-
-def _problem(unit: Kernel, shape: Shape, grid: Grid, metric: Metric | None) -> _Problem:
-    channels = unit.shape[0]
-    if metric is None:
-        return _Problem(
-            lambda starts: shape.basis(starts, grid).transpose(0, 2, 1), unit.reshape(channels, -1).T, channels
-        )
-    if metric.root.shape[1] != unit.size:
-        raise BadInput(
-            f"the metric is of {metric.root.shape[1]} values, the kernel has {unit.size}",
-            hint="measure the metric on patches of the kernel's shape",
-        )
-    root = metric.root.reshape(len(metric.root), channels, -1)
-
-    def design(starts: Float[np.ndarray, "starts numbers"]) -> Float[np.ndarray, "starts rows weights"]:
-        lifted = np.einsum("rcp,skp->srck", root, shape.basis(starts, grid), optimize=True)
-        return np.asarray(lifted.reshape(*lifted.shape[:2], -1))
-
-    return _Problem(design, (metric.root @ unit.ravel())[:, None], channels)
-
-
-def _search(unit: Kernel, shape: Shape, grid: Grid, problem: _Problem) -> Numbers:
-    """Refine the best start of each of the best groups for a while, and the best of these to the end."""
-    if not shape.parameters:
-        return np.zeros(0)
-    bounds = shape.bounds(grid)
-    starts = _starts(unit, shape, grid)
-    refined = [_refine(problem, start, bounds, FIRST) for start in starts]
-    return _refine(problem, min(refined, key=problem.error), bounds, LAST)
-
-
-def _starts(unit: Kernel, shape: Shape, grid: Grid) -> list[Numbers]:
-    low, high = shape.bounds(grid)
-    pixels = _problem(unit, shape, grid, None)
-    best = []
-    for group in shape.seeds(unit):
-        numbers = np.clip([[start[name] for name in shape.parameters] for start in group], low, high)
-        scores = pixels.explained(numbers)
-        best.append((float(scores.max()), numbers[int(scores.argmax())]))
-    return [numbers for _, numbers in sorted(best, key=lambda entry: -entry[0])[:REFINED]]
-
-
-def _refine(problem: _Problem, start: Numbers, bounds: tuple[list[float], list[float]], limit: int) -> Numbers:
-    from scipy.optimize import least_squares
-
-    found = least_squares(
-        problem.residual, start, problem.jacobian, bounds=bounds, max_nfev=limit, xtol=1e-6, ftol=1e-8, gtol=1e-8
-    )
-    return np.asarray(found.x)
-
-
 def _bic(error: float, size: int, numbers: int) -> float:
-    return size * math.log(max(error, EXACT)) + numbers * math.log(size)
+    return size * math.log(error) + numbers * math.log(size)

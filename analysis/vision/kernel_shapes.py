@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import TypeAlias
 
@@ -39,11 +40,12 @@ class Grid:
         """Give the shorter side in pixels."""
         return min(self.rows, self.columns)
 
-    @property
-    def places(self) -> Float[np.ndarray, "2 places"]:
-        """List x and y of every place."""
-        y, x = np.mgrid[: self.rows, : self.columns].astype(float)
-        return np.stack([(x - (self.columns - 1) / 2).ravel(), (y - (self.rows - 1) / 2).ravel()])
+
+@cache
+def places(grid: Grid) -> Float[np.ndarray, "2 places"]:
+    """List x and y of every place, row by row."""
+    y, x = np.mgrid[: grid.rows, : grid.columns].astype(float)
+    return np.stack([(x - (grid.columns - 1) / 2).ravel(), (y - (grid.rows - 1) / 2).ravel()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Shape:
     def basis(self, numbers: Float[np.ndarray, "starts numbers"], grid: Grid) -> Basis:
         """Draw the basis images, for every row of numbers."""
         columns = {name: numbers[:, place, None] for place, name in enumerate(self.parameters)}
-        x, y = np.broadcast_to(grid.places[:, None], (2, len(numbers), grid.rows * grid.columns))
+        x, y = np.broadcast_to(places(grid)[:, None], (2, len(numbers), grid.rows * grid.columns))
         return self.images(columns, x, y)
 
     def bounds(self, grid: Grid) -> tuple[list[float], list[float]]:
@@ -206,7 +208,7 @@ def _joined(*parts: list[Start]) -> list[Start]:
 def _middles(kernel: Kernel) -> list[Start]:
     """Offer the centre of the energy and the centre of the grid."""
     energy = (kernel**2).sum(axis=0)
-    x, y = Grid(*energy.shape).places
+    x, y = places(Grid(*energy.shape))
     share = energy.ravel() / energy.sum()
     return [{"x0": float(share @ x), "y0": float(share @ y)}, {"x0": 0.0, "y0": 0.0}]
 
