@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d
 
-from consilience.analysis.vision.map_features import law_agreement, map_features, register
+from consilience.analysis.vision.law_agreement import law_agreement
+from consilience.analysis.vision.map_features import map_features, register
 from consilience.analysis.vision.match_maps import (
     SHIFTS,
     MapUnits,
@@ -28,7 +29,7 @@ SIDE, UNITS, STRIDE = 64, 16, 2
 STEP = STRIDE / SIDE
 
 
-def images(crops: int = 60, *, seed: int = 0) -> np.ndarray:
+def images(crops: int = 50, *, seed: int = 0) -> np.ndarray:
     """Smooth noise, wrapped around at its borders: circles of 1/f, as photos have them."""
     rng = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.fftfreq(SIDE)) + 1 / SIDE
@@ -154,12 +155,26 @@ def test_features_have_the_units_that_were_planted_and_no_others() -> None:
         moved = [np.roll(maps[:, unit], move.astype(int), axis=(1, 2)) for unit, move in zip(order, moves, strict=True)]
         networks.append(seen(np.stack(moved, axis=1), str(number)))
         truth.append(order)
-    found = map_features(networks, draws=6)
+    found = map_features(networks, draws=8)
     passed = [feature for feature in found.features if feature.q <= 0.05]
     planted_units = [{truth[int(member.network)][member.unit] for member in feature.members} for feature in passed]
     assert sorted(min(units) for units in planted_units) == list(range(8))
     assert all(len(units) == 1 for units in planted_units)
-    assert all(feature.lineages == 4 for feature in passed)
+    assert all(feature.lineages == feature.witnesses == 4 for feature in passed)
+    assert all(feature.agreement > 0.95 > feature.chance for feature in passed)
+
+
+def test_random_networks_yield_no_family() -> None:
+    shown = images(40)
+
+    def networks(seed: int) -> list[MapUnits]:
+        return [seen(maps_of(filters(seed=seed + number), shown), str(number)) for number in range(3)]
+
+    def twins(draw: int) -> list[np.ndarray]:
+        return [one.activations.values for one in networks(100 + 3 * draw)]
+
+    found = map_features(networks(10), twins={"untrained": twins}, draws=4)
+    assert not [feature for feature in found.features if feature.q <= 0.05]
 
 
 def test_networks_read_in_other_steps_or_of_one_lineage_are_refused() -> None:

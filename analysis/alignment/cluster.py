@@ -40,20 +40,21 @@ WEAKEST = 0.7
 RESOLUTION = 1e-6
 
 
-def cluster(level: Sequence[Activations], *, fallback: float | None = None) -> Features:
+def cluster(level: Sequence[Activations], *, fallback: float | None = None, cut: float | None = None) -> Features:
     """Group the units of a level that do the same thing, across networks of any widths.
 
     Seeds come from average linkage of the units' correlations; then every network's units are assigned to
     the seeds' prototypes, accepted at the cut, duplicates absorbed, until nothing moves. The cut lies
     between the two modes of mutual nearest similarities; where there is one mode only it is `fallback`,
-    by default what the best mutual pairs of rotated axes (or shuffled samples) reach by chance. A group
-    inside a single lineage is kept as a feature with support 0. One lineage alone has no features.
+    by default what the best mutual pairs of rotated axes (or shuffled samples) reach by chance. A `cut` that is
+    given is taken as it is, for networks as noisy as they are. A group inside a single lineage is kept as a
+    feature with support 0. One lineage alone has no features.
     """
     whole = pool(level)
     if len(np.unique(whole.lineage)) < 2:
         return measure_features(whole, np.full(len(whole.unit), -1), np.ones(len(whole.unit), dtype=np.int64))
-    units = level_out(whole)
-    cut, origin = natural_cut(mutual_similarities(units)), "two modes"
+    units, origin = (whole, "given") if cut is not None else (level_out(whole), "two modes")
+    cut = natural_cut(mutual_similarities(units)) if cut is None else cut
     if cut is None:
         cut, origin = (chance_cut([level], seed=0) if fallback is None else fallback), "nulls"
     seed_label, seed_sign = _settled(units, *find_seeds(units, cut, most=SEED_UNITS))

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from ...zoo.errors import BadInput
-from ..alignment.cluster import chance_cut, cluster
-from ..alignment.feature import Features
-from ..alignment.null import Kinds, null_zoos
-from ..alignment.significance import CUT_DRAWS, Judgement, judge
-from ..alignment.similarity import Activations, resemblance
-from .match_maps import SHIFTS, STILL, MapUnits, shifted
+from ..alignment.cluster import cluster
+from ..alignment.feature import Features, cast_votes, labels, member_signs, pool
+from ..alignment.null import Kinds, null_zoos, q_values, worst
+from ..alignment.similarity import Activations, resemblance, standardise
+from .match_maps import SHIFTS, STILL, MapUnits, best_matches, shifted, unit_p_values
 
 ROUNDS = 5
 DRAWS = 5
-PERMUTATIONS = 9999
+CUT_QUANTILE = 0.95
+"""A unit joins a feature that it is more like than so many units are like any of a null network."""
+WITNESS = 0.05
 Choice = Int[np.ndarray, " _units"]
 
 
 @dataclass(frozen=True, slots=True)
 class MapMember:
-    """A unit of a feature: its sign against the prototype, r with the other lineages', and shift in steps."""
+    """A unit of a feature: its sign against the prototype, r with the other lineages', and shift in steps.
+
+    `p` is the share of null networks' best units, over all features, that lie as far above what their feature finds
+    by chance; of the network's best member.
+    """
 
     network: str
     lineage: str
@@ -34,70 +38,74 @@ class MapMember:
     sign: int
     r: float
     shift: tuple[float, float]
+    p: float
 
 
 @dataclass(frozen=True, slots=True)
 class MapFeature:
-    """Units that do the same, with what speaks for it; see `feature.Features` and `significance.Judgement`."""
+    """Units that do the same, with what speaks for it.
+
+    `lineages` have a member, `witnesses` one with p of at most .05. `agreement` is the mean over networks of what the
+    best member correlates with the other lineages' prototype, `chance` what the best units of null networks
+    do, of the null that gives most. `universality` is the share of all lineages that are witnesses.
+    """
 
     members: tuple[MapMember, ...]
     lineages: int
+    witnesses: int
     universality: float
     agreement: float
-    support: float
-    lift: float
+    chance: float
     p: float
     q: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapFeatures:
-    """Features, best supported first; the judgement that they are from, and each unit's place in SHIFTS."""
+    """Features, those of most witnesses first; as they were found, with each unit's place in SHIFTS.
+
+    `chance` holds what null networks gave in the places of the members' networks, by null.
+    """
 
     features: tuple[MapFeature, ...]
-    judgement: Judgement
+    found: Features
     shifts: tuple[Choice, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LawAgreement:
-    """How far matched units' numbers lie apart, in the middle; how far those of units matched at random do; and p."""
-
-    distance: float
-    chance: float
-    p: float
-    pairs: int
+    chance: Mapping[str, Float[np.ndarray, "_draws _places"]]
 
 
 def map_features(
     networks: Sequence[MapUnits], *, twins: Kinds | None = None, seed: int = 0, draws: int = DRAWS
 ) -> MapFeatures:
-    """Find the units that do the same in several networks, and hold what is found against null zoos.
+    """Find the units that do the same in several networks, and hold what is found against null networks.
 
     Every unit is first shifted to where it is most like a unit of another lineage; then the units are grouped
-    as those of any level are. Null zoos go through both. `twins` gives the values of all networks' twins,
-    shifts as further samples. Raises BadInput for networks of a single lineage, or read at different places.
+    as those of any level are, at a cut that chance supplies. A feature's members are held against the best units
+    that null networks have in their place: see `match_maps`, whose nulls and `twins` these are. q is over as many
+    findings as the widest network has units. Raises BadInput for networks of a single lineage, or read at
+    different places.
     """
-    if len({one.lineage for one in networks}) < 2:
-        raise BadInput("units of one lineage have nothing in common with others", hint="give networks trained apart")
-    if len({(*one.values.shape[:2], one.step) for one in networks}) > 1:
-        raise BadInput("networks were not read at the same places in the same steps", hint="read all of them alike")
+    _comparable(networks)
     level = [one.activations for one in networks]
-    drawn = [null_zoos(level, draw=draws + number, seed=seed, twins=twins) for number in range(CUT_DRAWS)]
-    cut = chance_cut([registered(zoo) for zoos in drawn for zoo in zoos.values()], seed=seed)
-    judged = judge(level, find=partial(find_features, fallback=cut), twins=twins, seed=seed, draws=draws)
     shifts = register(level)
-    return MapFeatures(_listed(networks, judged, shifts), judged, tuple(shifts))
+    standing = [replace(one, values=_chosen(one, choice)) for one, choice in zip(level, shifts, strict=True)]
+    found = cluster(standing, cut=chance_cut(level, twins=twins, seed=seed))
+    places = _places(standing, found)
+    chance = _chance(level, places, twins=twins, seed=seed, draws=draws)
+    return MapFeatures(_listed(networks, found, shifts, places, chance), found, tuple(shifts), chance)
 
 
-def find_features(level: Sequence[Activations], *, fallback: float | None = None) -> Features:
-    """Shift every unit to where it fits best, then group the units; see `cluster.cluster`."""
-    return cluster(registered(level), fallback=fallback)
-
-
-def registered(level: Sequence[Activations]) -> list[Activations]:
-    """Keep of every unit only the samples of the shift that `register` chooses for it."""
-    return [replace(one, values=_chosen(one, choice)) for one, choice in zip(level, register(level), strict=True)]
+def chance_cut(level: Sequence[Activations], *, twins: Kinds | None = None, seed: int = 0) -> float:
+    """Give what the best twentieth of units finds in null networks of other lineages, up to a shift."""
+    tops = []
+    for zoo in null_zoos(level, draw=0, seed=seed, twins=twins).values():
+        best = [
+            np.abs(best_matches(mine, other).r)
+            for mine in level
+            for other, real in zip(zoo, level, strict=True)
+            if mine.lineage != real.lineage
+        ]
+        tops.append(float(np.quantile(np.concatenate(best), CUT_QUANTILE)))
+    return max(tops)
 
 
 def register(level: Sequence[Activations]) -> list[Choice]:
@@ -150,23 +158,97 @@ def _picked(values: Sequence[np.ndarray] | np.ndarray, choice: Choice) -> Float[
     return np.stack([values[shift][:, unit] for unit, shift in enumerate(choice.tolist())], axis=1)
 
 
-def _listed(networks: Sequence[MapUnits], judged: Judgement, shifts: Sequence[Choice]) -> tuple[MapFeature, ...]:
-    found = judged.features
-    order = np.argsort(-found.support, kind="stable")
-    return tuple(
-        _feature(
-            [_member(networks, found, shifts, row) for row in np.flatnonzero(found.feature == one).tolist()],
-            judged,
-            one,
+@dataclass(frozen=True, slots=True, eq=False)
+class _Places:
+    """Where features have members: feature and network, the prototype without the network's lineage, best |r|."""
+
+    feature: Int[np.ndarray, " places"]
+    network: Int[np.ndarray, " places"]
+    prototype: Float[np.ndarray, "samples places"]
+    r: Float[np.ndarray, " places"]
+
+
+def _places(standing: Sequence[Activations], found: Features) -> _Places:
+    units = pool(standing)
+    label = labels(units, found)
+    votes = cast_votes(units, label, member_signs(units, found), len(found))
+    shared = np.flatnonzero(np.isfinite(found.agreement))
+    rows = np.flatnonzero(np.isin(found.feature, shared))
+    feature, network = np.unique(np.stack([found.feature[rows], found.network[rows]]), axis=1)
+    r, prototype = np.zeros(len(feature)), np.zeros((len(units.standard), len(feature)), dtype=np.float32)
+    for place, (one, home) in enumerate(zip(feature, network, strict=True)):
+        others = units.lineage != units.lineage[units.network == home][0]
+        prototype[:, place] = units.standard[:, others] @ votes[others][:, [one]].toarray()[:, 0]
+        r[place] = np.abs(found.r[(found.feature == one) & (found.network == home)]).max()
+    return _Places(feature, network, standardise(prototype).astype(np.float32), r)
+
+
+def _chance(
+    level: Sequence[Activations], places: _Places, *, twins: Kinds | None, seed: int, draws: int
+) -> dict[str, Float[np.ndarray, "_draws _places"]]:
+    """Find how well the best units of null networks do in the places of members, by null."""
+    found: dict[str, list[np.ndarray]] = {}
+    for draw in range(draws):
+        for name, zoo in null_zoos(level, draw=draw, seed=seed, twins=twins).items():
+            best = np.zeros(len(places.feature))
+            for index, one in enumerate(zoo):
+                here = places.network == index
+                best[here] = _best(one, places.prototype[:, here])
+            found.setdefault(name, []).append(best)
+    return {name: np.stack(parts) for name, parts in found.items()}
+
+
+def _best(one: Activations, prototypes: Float[np.ndarray, "samples places"]) -> Float[np.ndarray, " places"]:
+    """Tell how alike a network's best unit is to each prototype, at any of SHIFTS."""
+    best = np.zeros(prototypes.shape[1])
+    for shift in range(len(SHIFTS)):
+        r = shifted(one, shift).astype(np.float32).T @ prototypes
+        best = np.maximum(best, resemblance(r, left_odd=one.odd, right_odd=False).max(axis=0, initial=0.0))
+    return best
+
+
+def _listed(
+    networks: Sequence[MapUnits],
+    found: Features,
+    shifts: Sequence[Choice],
+    places: _Places,
+    chance: Mapping[str, Float[np.ndarray, "_draws _places"]],
+) -> tuple[MapFeature, ...]:
+    shared, which = np.unique(places.feature, return_inverse=True)
+    sums = np.zeros((len(which), len(shared)))
+    sums[np.arange(len(which)), which] = 1.0
+    mean = sums / np.maximum(sums.sum(axis=0), 1.0)
+    own_p = worst({name: unit_p_values(places.r, null) for name, null in chance.items()}, len(which))
+    ours, theirs = places.r @ mean, {name: null @ mean for name, null in chance.items()}
+    p = worst({name: unit_p_values(ours, null) for name, null in theirs.items()}, len(shared))
+    widest = max(one.unit.size for one in networks)
+    q = q_values(np.concatenate([p, np.ones(max(0, widest - len(p)))]))[: len(p)]
+    usual = np.max([null.mean(axis=0) for null in theirs.values()], axis=0)
+    place_p = dict(zip(zip(places.feature.tolist(), places.network.tolist(), strict=True), own_p.tolist(), strict=True))
+    listed = []
+    for position, one in enumerate(shared.tolist()):
+        rows = np.flatnonzero(found.feature == one).tolist()
+        members = tuple(_member(networks, found, shifts, row, place_p[one, int(found.network[row])]) for row in rows)
+        witnesses = len({member.lineage for member in members if member.p <= WITNESS})
+        listed.append(
+            MapFeature(
+                members,
+                len({member.lineage for member in members}),
+                witnesses,
+                witnesses / len({network.lineage for network in networks}),
+                float(ours[position]),
+                float(usual[position]),
+                float(p[position]),
+                float(q[position]),
+            )
         )
-        for one in order.tolist()
-    )
+    return tuple(sorted(listed, key=lambda feature: (feature.witnesses, feature.agreement), reverse=True))
 
 
-def _member(networks: Sequence[MapUnits], found: Features, shifts: Sequence[Choice], row: int) -> MapMember:
+def _member(networks: Sequence[MapUnits], found: Features, shifts: Sequence[Choice], row: int, p: float) -> MapMember:
     index, column = int(found.network[row]), int(found.unit[row])
     network = networks[index]
-    row_shift, column_shift = SHIFTS[shifts[index][column]].tolist()
+    down, right = SHIFTS[shifts[index][column]].tolist()
     return MapMember(
         network.network,
         network.lineage,
@@ -174,52 +256,13 @@ def _member(networks: Sequence[MapUnits], found: Features, shifts: Sequence[Choi
         int(network.unit[column]),
         int(found.sign[row]),
         float(found.r[row]),
-        (row_shift, column_shift),
+        (down, right),
+        p,
     )
 
 
-def _feature(members: Sequence[MapMember], judged: Judgement, index: int) -> MapFeature:
-    found = judged.features
-    return MapFeature(
-        tuple(members),
-        len({member.lineage for member in members}),
-        float(found.universality[index]),
-        float(found.agreement[index]),
-        float(found.support[index]),
-        float(judged.lift[index]),
-        float(judged.p[index]),
-        float(judged.q[index]),
-    )
-
-
-def law_agreement(
-    left_numbers: Float[np.ndarray, " pairs"],
-    right_numbers: Float[np.ndarray, " pairs"],
-    period: float | None = None,
-    *,
-    permutations: int = PERMUTATIONS,
-    seed: int = 0,
-) -> LawAgreement:
-    """Tell whether matched units agree in a number of their laws more than units matched at random do.
-
-    A second vote beside r: preferred angle (period pi, or 2 pi), hue (2 pi), or the logarithm of a frequency
-    (no period). Pairs where either number is NaN are left out. p is the share of random matchings (of the same
-    units) with a mean distance at most as large; 1 for fewer than two pairs.
-    """
-    known = np.isfinite(left_numbers) & np.isfinite(right_numbers)
-    left, right = left_numbers[known], right_numbers[known]
-    if len(left) < 2:
-        return LawAgreement(float("nan"), float("nan"), 1.0, len(left))
-    rng = np.random.default_rng(seed)
-    ours = _apart(left, right, period)
-    drawn = [_apart(left, rng.permutation(right), period) for _ in range(permutations)]
-    better = sum(one.mean() <= ours.mean() for one in drawn)
-    chance = float(np.median(np.concatenate(drawn[:99])))
-    return LawAgreement(float(np.median(ours)), chance, float(1 + better) / (1 + permutations), len(left))
-
-
-def _apart(
-    left: Float[np.ndarray, " pairs"], right: Float[np.ndarray, " pairs"], period: float | None
-) -> Float[np.ndarray, " pairs"]:
-    apart = left - right
-    return np.asarray(np.abs(apart if period is None else (apart + period / 2) % period - period / 2))
+def _comparable(networks: Sequence[MapUnits]) -> None:
+    if len({one.lineage for one in networks}) < 2:
+        raise BadInput("units of one lineage have nothing in common with others", hint="give networks trained apart")
+    if len({(*one.values.shape[:2], one.step) for one in networks}) > 1:
+        raise BadInput("networks were not read at the same places in the same steps", hint="read all of them alike")
