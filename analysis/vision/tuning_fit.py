@@ -23,7 +23,7 @@ Theta = Float[np.ndarray, " parameters"]
 STARTS = 2
 """So many points of the grid are polished: the best, and the best away from it."""
 
-STEPS = 60
+STEPS = 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -45,7 +45,7 @@ class GratingIndices:
     the full one in octaves (NaN where the curve falls to half on one side only: De Valois et al. 1982). `separability`
     is the share of the squares that the best product of an angle curve and a frequency curve has (Mazer et al. 2002).
     `colour` is (chromatic - luminance)/(chromatic + luminance), NaN where no chromatic gratings were shown. `aliased`
-    tells that the preferred frequency is beyond what the unit's lattice holds.
+    tells that the preferred frequency is beyond what that lattice holds, 1/(2 stride).
     """
 
     angle: float
@@ -76,9 +76,10 @@ def grating_indices(
     """Compute a unit's indices from its responses to gratings of all angles, frequencies and phases.
 
     Angles are evenly spaced over half a turn, phases over a full one, frequencies rise. `blank` is the response to
-    plain grey, which is taken off; `stride` that of the unit's lattice, in pixels; `centre` the place of its receptive
-    field from the image's centre. `chromatic` are responses to isoluminant gratings of the same kind. The curves are of
-    the mean over phases or of the first harmonic, whichever is larger (Ringach et al. 2002); below grey counts as 0.
+    plain grey, which is taken off; `stride` that of the lattice that the unit reads, in pixels; `centre` the place of
+    its receptive field from the image's centre. `chromatic` are responses to isoluminant gratings of the same kind. The
+    curves are of the mean over phases or of the first harmonic, whichever is larger (Ringach et al. 2002); below grey
+    counts as 0. Frequencies beyond that lattice are best left out: there a unit answers to the stripes' alias.
     """
     responses = np.asarray(cube, dtype=np.float64) - blank
     strength = response_strength(responses, phases)
@@ -108,7 +109,7 @@ def harmonics(
 ) -> tuple[Float[np.ndarray, "*stimuli"], np.ndarray]:
     """Give the mean over phases and the complex first harmonic: amplitude, and the phase that is liked best."""
     first = 2 * (responses * np.exp(1j * phases)).mean(axis=-1)
-    return responses.mean(axis=-1), np.where(np.abs(first) > ROUNDING * np.abs(responses).max(), first, 0.0)
+    return np.asarray(responses.mean(axis=-1)), np.where(np.abs(first) > ROUNDING * np.abs(responses).max(), first, 0.0)
 
 
 def response_strength(responses: Cube, phases: Float[np.ndarray, " phases"]) -> Float[np.ndarray, "angles frequencies"]:
