@@ -15,6 +15,7 @@ from ...zoo.layer import Layer
 from ...zoo.maps import Maps, layers_with_maps, record_maps, side_of
 from ...zoo.network import Network, untrained_twin
 from ...zoo.receptive import ReceptiveField, receptive_field
+from ...zoo.step import Followed
 from ...zoo.stimuli import find_stimulus, grid, render
 from ...zoo.store import content_key, write_atomically
 from ..project.study import Study
@@ -84,7 +85,8 @@ def watched(network: Network) -> tuple[Layer, ...]:
 def present(study: Study) -> tuple[Presented, ...]:
     """Show all networks that have maps every stimulus; what was shown before is kept.
 
-    Networks that cannot be shown images are left out. Raises BadInput where none is left.
+    Networks that cannot be shown images are left out, and ONNX graphs, of which all would be run for every one of
+    thousands of stimuli. Raises BadInput where none is left.
     """
     usable = [item for item in ingest(study) if item.network is not None and _sees(item.network)]
     if not usable:
@@ -104,7 +106,7 @@ def present_twin(study: Study, presented: Presented, draw: int) -> Presented:
 
 def _sees(network: Network) -> bool:
     try:
-        return bool(watched(network))
+        return not isinstance(network.module, Followed) and bool(watched(network))
     except Refused:
         return False
 

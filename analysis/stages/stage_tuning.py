@@ -19,7 +19,7 @@ from ..formulas.printing import to_text
 from ..project.study import Study
 from ..vision.tuned import COORDINATES, STIMULUS, Shown, Tuned, tune_units
 from ..vision.tuning_families import fit_family, leave_lineages_out
-from ..vision.tuning_laws import LAWS
+from ..vision.tuning_laws import LAWS, TuningLaw
 from .families import Family, FamilyMember, index_families
 from .stage_present import STIMULI, Presented, present, present_twin, shown
 
@@ -178,37 +178,80 @@ def _families(seen: Sequence[Presented], results: Mapping[str, Mapping[str, Any]
 def _family(
     detector: str, units: Sequence[tuple[Count, Mapping[str, Any]]], lineage: Mapping[str, str], *, whole: int
 ) -> Family:
-    """Fit the law that does best for all units at once, and then without each lineage in turn."""
+    """Fit the law that does best for all units at once, and then without each lineage in turn.
+
+    Where laws have no number that units could share, the family is of those that follow the commonest law.
+    """
     kind = FAMILIES[detector]
-    rows = family_rows(kind)
-    values = np.array([unit["curves"][kind] for _, unit in units])
-    of = [lineage[count.network] for count, _ in units]
-    laws = [law for law in LAWS[kind] if {*OWN[kind]} <= {number.name for number in law.numbers}]
-    fits = [(law, fit_family(law, rows, values, OWN[kind])) for law in laws if len(law.numbers) > len(OWN[kind])]
-    law, best = max(fits, key=lambda pair: round(pair[1].r2, 3))
-    left_out = leave_lineages_out(law, rows, values, of, OWN[kind])
-    members = tuple(
-        FamilyMember(count.network, count.layer, int(unit["unit"]), 1, float(r2))
-        for (count, unit), r2 in zip(units, best.unit_r2, strict=True)
-    )
-    strongest = {one: min(count.p for count, _ in units if lineage[count.network] == one) for one in dict.fromkeys(of)}
+    laws = [law for law in LAWS[kind] if {number.name for number in law.numbers} - {*OWN[kind], *law.gain}]
+    found = _shared(kind, laws, units, lineage) if laws else _alike(kind, units)
+    strongest: dict[str, float] = {}
+    for count, _ in found.units:
+        own = lineage[count.network]
+        strongest[own] = min(count.p, strongest.get(own, 1.0))
     return Family(
         number=0,
         kind="tuning",
         detector=detector,
         level=f"{kind.split()[0]} tuning",
-        form=best.law,
-        members=members,
+        form=found.law,
+        members=tuple(
+            FamilyMember(count.network, count.layer, int(unit["unit"]), 1, r2)
+            for (count, unit), r2 in zip(found.units, found.unit_r2, strict=True)
+        ),
         lineages=len(strongest),
         universality=len(strongest) / whole,
         p=max(strongest.values()),
-        agreement=best.r2,
-        above_null=True,
-        expression=to_text(best.expression),
-        fidelity=best.r2,
-        shared={name: (value, best.spread[name]) for name, value in best.shared.items()},
-        by_lineage={one.lineage: (one.r2, one.ratio) for one in left_out},
+        agreement=found.r2,
+        above_null=len(strongest) > 1,
+        expression=found.expression,
+        fidelity=found.r2,
+        shared=found.shared,
+        by_lineage=found.by_lineage,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The law of a family, its units, and how well it does for each."""
+
+    law: str
+    expression: str
+    units: Sequence[tuple[Count, Mapping[str, Any]]]
+    unit_r2: Sequence[float]
+    r2: float
+    shared: Mapping[str, tuple[float, float]]
+    by_lineage: Mapping[str, tuple[float, float]]
+
+
+def _shared(
+    kind: str,
+    laws: Sequence[TuningLaw],
+    units: Sequence[tuple[Count, Mapping[str, Any]]],
+    lineage: Mapping[str, str],
+) -> _Found:
+    rows, values = family_rows(kind), np.array([unit["curves"][kind] for _, unit in units])
+    fits = [(law, fit_family(law, rows, values, OWN[kind])) for law in laws]
+    law, best = max(fits, key=lambda pair: round(pair[1].r2, 2))
+    left_out = leave_lineages_out(law, rows, values, [lineage[count.network] for count, _ in units], OWN[kind])
+    return _Found(
+        best.law,
+        to_text(best.expression),
+        units,
+        best.unit_r2.tolist(),
+        best.r2,
+        {name: (value, best.spread[name]) for name, value in best.shared.items()},
+        {one.lineage: (one.r2, one.ratio) for one in left_out},
+    )
+
+
+def _alike(kind: str, units: Sequence[tuple[Count, Mapping[str, Any]]]) -> _Found:
+    """Keep the units that follow the commonest law, all of whose numbers are each unit's own."""
+    name = Counter(unit["laws"][kind]["law"] for _, unit in units).most_common(1)[0][0]
+    own = [(count, unit) for count, unit in units if unit["laws"][kind]["law"] == name]
+    scores = [float(unit["laws"][kind]["r2"]) for _, unit in own]
+    text = next(law.text for law in LAWS[kind] if law.name == name)
+    return _Found(name, text, own, scores, float(np.median(scores)), {}, {})
 
 
 def family_rows(kind: str) -> Float[np.ndarray, "samples coordinates"]:
