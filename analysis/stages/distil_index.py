@@ -24,7 +24,7 @@ def index(study: Study, feature: Feature, terms: str, key: str, result: Result, 
     """
     with study.writing() as catalogue:
         number = _number(catalogue, feature, terms, known)
-        row = _equation(study, feature, terms, number, result)
+        row = _equation(feature, terms, number, result)
         equation = str(row["equation"])
         mark = content_key(key, [str(value) for value in row.values()])
         if catalogue.indexed("distil", equation) != mark:
@@ -43,7 +43,7 @@ def _number(catalogue: Catalogue, feature: Feature, terms: str, known: int) -> i
     return int(same[0]) if same else max([known, *(int(row["number"]) for row in rows)]) + 1
 
 
-def _equation(study: Study, feature: Feature, terms: str, number: int, result: Result) -> dict[str, Any]:
+def _equation(feature: Feature, terms: str, number: int, result: Result) -> dict[str, Any]:
     chosen, evidence = result["chosen"], result["evidence"]
     return {
         "equation": f"E{number}",
@@ -66,7 +66,8 @@ def _equation(study: Study, feature: Feature, terms: str, number: int, result: R
         "networks": feature.networks,
         "lineages": feature.lineages,
         "universality": feature.universality,
-        "engine": study.manifest.distil.engine,
+        "engine": result["engine"],
+        "searched": result["searched"] or None,
         "terms": terms or None,
         "linked": result["linked"],
         "stability": result["stability"],

@@ -29,6 +29,8 @@ def plain(
         "status": found.status,
         "reason": found.reason,
         "linked": linked,
+        "engine": found.chosen.source,
+        "searched": found.searched,
         "chosen": _candidate(found.chosen),
         "skeleton": str(found.skeleton),
         "constants": _constants(found, support),

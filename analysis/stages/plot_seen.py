@@ -266,7 +266,7 @@ def _draw_detector(study: Study, found: Tuning, family: Family) -> Figure:
 
 
 def _seen(
-    network: Network, member: FamilyMember, photos: UInt8[np.ndarray, "photos side side 3"], field: Sequence[float]
+    network: Network, member: FamilyMember, photos: UInt8[np.ndarray, "photos side side 3"], field: Mapping[str, float]
 ) -> DetectorMember:
     """Find the pieces of photos that a unit answers most to, one of each photo, as large as what it sees."""
     maps = np.concatenate(
@@ -274,7 +274,7 @@ def _seen(
     )
     peaks = maps.reshape(len(maps), -1)
     best = np.argsort(-peaks.max(axis=1))[:CROPS]
-    share = min(1.0, max(float(field[0]), LEAST) / _side(network, photos.shape[1]))
+    share = min(1.0, max(float(field["size"]), LEAST) / _side(network, photos.shape[1]))
     crops = [_crop(photos[n], divmod(int(peaks[n].argmax()), maps.shape[2]), maps.shape[1:], share) for n in best]
     return DetectorMember(
         f"{member.layer}[{member.unit}]", crops=np.stack(crops), response=maps[0].astype(np.float64), r=member.r

@@ -29,7 +29,7 @@ from .stage_probe import Observed
 from .substitute import Substitution, substitute
 from .witness import Witness, witness
 
-VERSION = "distil-9"
+VERSION = "distil-10"
 LESS = {"thorough": "normal", "normal": "quick", "quick": "quick"}
 """The budget of hidden features that nobody asked for by name: there may be many of them."""
 

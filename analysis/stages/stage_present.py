@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from ...zoo.errors import BadInput, Refused
+from ...zoo.kernels import convolutions
 from ...zoo.layer import Layer
 from ...zoo.maps import Maps, layers_with_maps, record_maps, side_of
 from ...zoo.network import Network, untrained_twin
@@ -21,7 +22,7 @@ from ...zoo.store import content_key, write_atomically
 from ..project.study import Study
 from .stage_ingest import ingest
 
-VERSION = "present-1"
+VERSION = "present-2"
 EARLY = 8
 """So many of a network's first maps are watched where zoo.toml names no layers."""
 SIDE = 127
@@ -37,6 +38,20 @@ STIMULI: Mapping[str, Mapping[str, int]] = {
     "spot": {},
 }
 """What is shown, and how many values coordinates have there, if not as many as the table of stimuli says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What the unit in the middle of a map sees, in pixels: size of a square, its middle, and stride of the map.
+
+    `middle` counts from that of the image, along both axes; `lattice` is the stride of the map that the layer reads,
+    beyond half of whose inverse a frequency is taken for a lower one.
+    """
+
+    size: float
+    stride: float
+    middle: float
+    lattice: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,10 +75,9 @@ class Presented:
         """Give what the units gave to plain grey."""
         return self._load(f"{layer}/{BLANK}")[:, 0]
 
-    def field(self, layer: str) -> tuple[int, float, float]:
-        """Give the receptive field's size and stride, and where its middle lies from that of the image, in pixels."""
-        size, stride, offset = self._load(f"{layer}/field").tolist()
-        return int(size), stride, offset
+    def field(self, layer: str) -> Field:
+        """Give what the unit in the middle of a layer's map sees."""
+        return Field(*self._load(f"{layer}/field").tolist())
 
     def _load(self, name: str) -> np.ndarray:
         with np.load(self.file, allow_pickle=False) as arrays:
@@ -132,8 +146,9 @@ def _work(study: Study, network: Network, layers: Sequence[str]) -> dict[str, np
     grey = np.full((1, side, side, 3), 0.5, dtype=np.float32)
     for layer, middle in _middles(network, [grey], layers, device=study.device).items():
         arrays[f"{layer}/{BLANK}"] = middle
+    steps = {name: one.stride[0] for name, one in convolutions(network).items()}
     for layer in layers:
-        arrays[f"{layer}/field"] = _field(network, layer, fields[layer], side)
+        arrays[f"{layer}/field"] = _field(network, layer, fields[layer], side, steps.get(layer, 1))
     for stimulus in STIMULI:
         for layer, middle in _middles(network, _images(stimulus, side), layers, device=study.device).items():
             arrays[f"{layer}/{stimulus}"] = middle
@@ -174,11 +189,13 @@ def _middle(maps: Maps) -> Float32[np.ndarray, "units samples"]:
     return np.ascontiguousarray(maps.post[:, :, rows // 2, columns // 2].T)
 
 
-def _field(network: Network, layer: str, field: ReceptiveField | None, side: int) -> Float[np.ndarray, " three"]:
-    """Give size, stride and offset of the receptive field in the middle of a map; all of the image where unknown."""
+def _field(
+    network: Network, layer: str, field: ReceptiveField | None, side: int, by: int
+) -> Float[np.ndarray, " four"]:
+    """Measure what is seen in the middle of a map of a layer that moves `by` places; all of the image where unknown."""
     blank = np.full((1, side, side, 3), 0.5, dtype=np.float32)
     places = next(iter(record_maps(network, blank, [layer])))[layer].pre.shape[2]
     if field is None:
-        return np.array([side, side / places, 0.0])
+        return np.array([side, side / places, 0.0, side / places / by])
     middle = receptive_field(network, layer, side=side) or field
-    return np.array([middle.size, middle.stride, middle.coordinates(places)[places // 2]])
+    return np.array([middle.size, middle.stride, middle.coordinates(places)[places // 2], middle.stride / by])

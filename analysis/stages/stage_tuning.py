@@ -23,7 +23,7 @@ from ..vision.tuning_laws import LAWS, TuningLaw
 from .families import Family, FamilyMember, index_families
 from .stage_present import STIMULI, Presented, present, present_twin, shown
 
-VERSION = "tuning-1"
+VERSION = "tuning-2"
 TWINS = 2
 """So many untrained twins of every network are shown the same."""
 PASSING = 0.05
@@ -35,14 +35,12 @@ FAMILIES: Mapping[str, str] = {
     "colour": "hue",
     "curve": "direction",
     "spot": "position position",
-    "frequency": "frequency",
 }
 """Detectors that may form families, and the kind of coordinate that their equation is about."""
 OWN: Mapping[str, tuple[str, ...]] = {
     "orientation": ("angle0",),
     "direction": ("angle0",),
     "hue": ("hue0",),
-    "frequency": ("frequency0",),
     "position position": ("x0", "y0"),
 }
 """What of a law is each unit's own beside gain and offset: where it lies, not what shape it has."""
@@ -111,7 +109,7 @@ def _of_network(study: Study, presented: Presented) -> dict[str, Any]:
                 layer.name: {
                     "units": [_plain(unit) for unit in _tuned(presented, layer.name)],
                     "twins": [[unit.detector for unit in _tuned(twin, layer.name)] for twin in twins],
-                    "field": presented.field(layer.name),
+                    "field": asdict(presented.field(layer.name)),
                 }
                 for layer in presented.layers
             }
@@ -125,8 +123,8 @@ def _tuned(presented: Presented, layer: str) -> tuple[Tuned, ...]:
     stimuli = {
         name: Shown(find_stimulus(name).names, shown(name), presented.responses(layer, name) - grey) for name in STIMULI
     }
-    _, stride, offset = presented.field(layer)
-    return tune_units(stimuli, stride=stride, centre=(offset, offset))
+    field = presented.field(layer)
+    return tune_units(stimuli, lattice=field.lattice, centre=(field.middle, field.middle))
 
 
 def _plain(unit: Tuned) -> dict[str, Any]:
@@ -269,10 +267,10 @@ def _index(study: Study, key: str, results: Mapping[str, Mapping[str, Any]]) -> 
         tunings, laws = [], []
         for network, layers in results.items():
             for layer, kept in layers.items():
-                size, stride, _ = kept["field"]
+                seen = {"receptive_field": int(kept["field"]["size"]), "stride": kept["field"]["stride"]}
                 for unit in kept["units"]:
                     at = {"network": network, "layer": layer, "unit": unit["unit"]}
-                    tunings.append({**at, **_indices(unit), "receptive_field": size, "stride": stride})
+                    tunings.append({**at, **_indices(unit), **seen})
                     laws += [
                         {**at, "stimulus": STIMULUS[kind], "coordinate": kind, **law}
                         for kind, law in unit["laws"].items()

@@ -56,17 +56,20 @@ class Tuned:
 
 
 def tune_units(
-    shown: Mapping[str, Shown], *, stride: float, centre: tuple[float, float] = (0.0, 0.0)
+    shown: Mapping[str, Shown], *, lattice: float, centre: tuple[float, float] = (0.0, 0.0)
 ) -> tuple[Tuned, ...]:
     """Race the laws on every unit of a layer that was shown gratings and, where they are there, other stimuli.
 
     Curves of an angle are taken at the frequency that the unit likes best, and so on: of hue at full saturation, of
-    place at the size and sign, of the direction and curvature of arcs at the sign that drive it most. `stride` and
-    `centre` are those of the unit's lattice and receptive field, in pixels. Raises what `race_units` raises.
+    place at the size and sign, of the direction and curvature of arcs at the sign that drive it most. Frequencies
+    beyond 1/(2·lattice) are left out: a unit that reads a map with a stride of `lattice` pixels takes them for lower
+    ones.
+    `centre` is the middle of its receptive field, in pixels from that of the image. Raises what `race_units` raises.
     """
+    shown = {name: _unaliased(one, lattice) for name, one in shown.items()}
     gratings = shown["grating"]
     alive = np.flatnonzero(np.ptp(np.concatenate([one.values for one in shown.values()], axis=1), axis=1) > 0)
-    indices = [_indices(shown, int(unit), stride, centre) for unit in alive]
+    indices = [_indices(shown, int(unit), lattice, centre) for unit in alive]
     curves = {kind: cut(shown, alive) for kind, cut in CUTS.items() if STIMULUS[kind] in shown}
     laws = {kind: _raced(shown, kind, found) for kind, found in curves.items() if len(alive)}
     found = {unit: Tuned(unit, "silent", None, {}, {}) for unit in range(len(gratings.values))}
@@ -77,7 +80,14 @@ def tune_units(
     return tuple(found.values())
 
 
-def _indices(shown: Mapping[str, Shown], unit: int, stride: float, centre: tuple[float, float]) -> GratingIndices:
+def _unaliased(one: Shown, lattice: float) -> Shown:
+    if "frequency" not in one.names:
+        return one
+    held = one.rows[:, one.names.index("frequency")] <= 0.5 / lattice
+    return Shown(one.names, one.rows[held], one.values[:, held])
+
+
+def _indices(shown: Mapping[str, Shown], unit: int, lattice: float, centre: tuple[float, float]) -> GratingIndices:
     gratings = shown["grating"]
     angles, frequencies, phases = (gratings.axis(name) for name in ("angle", "frequency", "phase"))
     chromatic = None
@@ -90,7 +100,7 @@ def _indices(shown: Mapping[str, Shown], unit: int, stride: float, centre: tuple
         angles,
         frequencies,
         phases,
-        stride=max(1, round(stride)),
+        stride=max(1, round(lattice)),
         centre=centre,
         chromatic=chromatic,
     )
