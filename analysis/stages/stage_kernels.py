@@ -13,7 +13,7 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from ...zoo.errors import Refused
-from ...zoo.kernels import Convolution, convolutions, kernels, natural_patches
+from ...zoo.kernels import Convolution, convolutions, kernels
 from ...zoo.network import Network
 from ...zoo.store import content_key, write_atomically
 from ..formulas.printing import to_text
@@ -23,14 +23,14 @@ from ..vision.kernel_families import families as kernel_families
 from ..vision.kernel_forms import KernelFit, fit_form, patch_metric
 from ..vision.kernel_peers import kernel_peers
 from ..vision.kernel_race import Evidence, fidelity, race, shape_evidence
-from ..vision.kernel_substitution import substitute_kernels
+from ..vision.kernel_substitution import sight, substitute_kernels
 from .families import Family, FamilyMember, index_families
 from .stage_ingest import Ingested, ingest
 
 VERSION = "kernels-1"
 PATCHES = 4096
 """So many natural patches tell what a difference between kernels makes of photos."""
-SHOWN, MAPS_SHOWN = 96, 12
+SHOWN, MAPS_SHOWN = 64, 6
 """Photos on which a network is compared with itself: for vectors as outputs, and for maps, which cost more."""
 WIDE = 4096
 """From so many outputs on they are taken for a map."""
@@ -114,7 +114,8 @@ def _fitted(study: Study, network: Network, layer: str, photos: np.ndarray | Non
         rows = [_row(int(unit), fit, told) for unit, fit, told in zip(live, fits, evidence, strict=True)]
         return {"units": len(given), "kernels": rows, "substitution": []}
     half = len(photos) // 2
-    metric = patch_metric(natural_patches(network, photos[:half], layer, count=PATCHES, seed=seed))
+    seen = sight(network, layer, photos[:half], count=PATCHES, seed=seed)
+    metric = patch_metric(seen.patches)
     again = tuple(fit_form(given[unit], fit.form, metric=metric) for unit, fit in zip(live, fits, strict=True))
     rows = [
         _row(int(unit), fit, told) | {"fidelity": fidelity(given[unit], best.modelled, metric)}
@@ -125,7 +126,7 @@ def _fitted(study: Study, network: Network, layer: str, photos: np.ndarray | Non
     size = round(float(np.mean([len(fit.numbers) + len(fit.colour) - 1 for fit in again])))
     count = SHOWN if network.layers[-1].units <= WIDE else MAPS_SHOWN
     compared = substitute_kernels(
-        network, layer, replaced, photos[half:][:count], numbers=size, seed=seed, device=study.device
+        network, layer, replaced, photos[half:][:count], numbers=size, fitted=seen, seed=seed, device=study.device
     )
     return {
         "units": len(given),
