@@ -16,8 +16,10 @@ from .kernel_forms import KernelFit, Metric, fit_form, raced_forms
 from .kernel_shapes import SHAPES, Kernel
 
 SMALL = 7
-"""Up to this side a grid is so small that R² counts as evidence only above FLOOR."""
-FLOOR = 0.9
+"""Up to this side a grid is so small that R² counts as evidence only above SMALL_FLOOR."""
+SMALL_FLOOR = 0.9
+FLOOR = 0.5
+"""On larger grids noise is easily beaten by what has a trace of a form; a form gives at least half of the squares."""
 STRONG = 6.0
 """A difference of BIC that is strong evidence (Kass and Raftery 1995)."""
 NULLS = 32
@@ -91,7 +93,7 @@ def shape_evidence(
     scores = {name: np.array([race(kernel)[0].r2 for kernel in null]) for name, null in made.items()}
     null_95 = {name: float(np.percentile(score, 95)) for name, score in scores.items()}
     hardest = scores[max(null_95, key=null_95.__getitem__)]
-    floor = FLOOR if min(kernels.shape[2:]) <= SMALL else 0.0
+    floor = SMALL_FLOOR if min(kernels.shape[2:]) <= SMALL else FLOOR
     return tuple(Evidence(fit.r2, null_95, 100 * float(np.mean(hardest < fit.r2)), floor) for fit in fits)
 
 
