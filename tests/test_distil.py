@@ -71,7 +71,15 @@ def test_search_finds_what_the_ladder_cannot() -> None:
     found = distilled("a/(b + c)", mistake=0.003, shared=0.001)
     assert found.status == "equation"
     assert compare(found.chosen.expression, parse("a/(b + c)")) == "proved"
+    assert (found.chosen.source, found.searched) == ("operon", "operon")
     assert 0.8 < found.chosen.ratio.value < 1.25  # type: ignore[union-attr]
+
+
+def test_what_the_ladder_finds_bears_its_name_whatever_engine_was_asked_for() -> None:
+    found = distilled("a*b/c**2", mistake=0.003)
+    assert compare(found.chosen.expression, parse("a*b/c**2")) == "proved"
+    assert (found.chosen.source, found.searched) == ("ladder", "")
+    assert all(candidate.source == "ladder" for candidate in found.front)
 
 
 def test_constants_come_with_an_interval_that_holds_the_truth() -> None:

@@ -212,6 +212,8 @@ def test_evidence_stands_in_the_catalogue(study):
     distil(study, only=["y"])
     (row,) = query(study, "SELECT * FROM equations WHERE equation = 'E1'")
     assert row["status"] in ("equation", "ambiguous")
+    assert row["engine"] in ("ladder", "reducer")
+    assert row["searched"] is None
     assert 0 <= row["stability"] <= 1
     assert row["gradient_agreement"] > 0.95
     networks = query(study, "SELECT network, loss_before, loss_with, loss_ablated FROM substitutions")

@@ -89,6 +89,15 @@ def test_numpy_functions_in_a_box(law: Law) -> None:
     assert exponent.low < 2 < exponent.high
 
 
+def test_an_engine_that_was_not_needed_is_no_label(law: Law) -> None:
+    rows = rows_of()
+    asked = ladder(np.stack([witness(seed)(rows) for seed in range(6)]), rows, names=list(BOX), engine="pysr")
+    assert is_force(asked)
+    assert (asked.engine, asked.searched, asked.unused) == ("ladder", "", "pysr")
+    assert "found by the ladder; pysr was not needed" in str(asked)
+    assert f"found by the {law.engine}, without a search" in str(law)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_torch_modules_answer_in_their_own_precision_and_with_gradients(dtype: torch.dtype) -> None:
     modules = [Module(seed, dtype=dtype) for seed in range(5)]

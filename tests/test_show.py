@@ -199,6 +199,20 @@ def test_an_equation(catalogue):
     assert nine.split() == ["*", "9", "1.03", "±", "0.05", "m1*m2/r**2"]
 
 
+@pytest.mark.parametrize(
+    ("engine", "searched", "said"),
+    [
+        ("ladder", None, "found by the ladder, without a search"),
+        ("reducer", "operon", "found by the reducer, which a search with operon did not better"),
+        ("operon", "operon", "found by operon"),
+        ("operon", None, "engine operon"),
+    ],
+)
+def test_what_found_an_equation(catalogue, engine, searched, said):
+    change(catalogue, "equations", EQUATION, engine=engine, searched=searched)
+    assert f"  feature F1, in 2 networks, {said}" in show(catalogue, "E1")
+
+
 def test_no_equation_is_said_with_the_reason(catalogue):
     change(catalogue, "equations", EQUATION, status="no_equation", reason="the best is 7 times worse than the peers")
     first, *rest = show(catalogue, "E1")

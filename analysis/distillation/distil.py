@@ -30,6 +30,9 @@ FAITHFUL = 0.8
 """R² on the consensus below which nothing is called a law, however little more the networks say of each other: what
 they learned from the same noise is as smooth, and half as well fitted by short formulas."""
 
+LADDER, REDUCER = "ladder", "reducer"
+"""What finds equations before any engine is asked: see `ladder` and `reduce`."""
+
 LONGEST = 45
 """No equation with more nodes is offered."""
 
@@ -48,7 +51,10 @@ class Tools(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Distillation:
-    """What came out: `equation`, or `no_equation` with the reason; the front either way."""
+    """What came out: `equation`, or `no_equation` with the reason; the front either way.
+
+    `searched` names the engine that searched, empty where none did; the chosen one's `source` says what found it.
+    """
 
     status: str
     reason: str
@@ -57,6 +63,7 @@ class Distillation:
     estimates: tuple[Estimate, ...]
     front: tuple[Candidate, ...]
     evidence: Evidence
+    searched: str = ""
 
 
 def distil(
@@ -124,15 +131,16 @@ def _distil(
 ) -> Distillation:
     judge = Judge(target)
     progress("ladder")
-    front = pareto(judge.assess(expression) for expression in ladder(target.fit.columns, judge.goal))
+    front = pareto(judge.assess(expression, LADDER) for expression in ladder(target.fit.columns, judge.goal))
     if target.functions is not None and target.fit.columns:
         progress("asking the networks")
         told = [one for one in reduce(target, seed=seed) if {*variables(one)} <= {*target.fit.columns}]
-        front = pareto([*front, *judge.assess_all(told)])
+        front = pareto([*front, *judge.assess_all(told, REDUCER)])
         front = pareto([*front, *(judge.snap(judge.shorten(candidate)) for candidate in _likely(front))])
-    if engine and target.fit.columns and not _settled(front):
+    searched = engine.name if engine and target.fit.columns and not _settled(front) else ""
+    if engine and searched:
         found = restart(engine, target.fit.columns, judge.goal, restarts=restarts, evaluations=evaluations, seed=seed)
-        front = _search(judge, front, found, progress=lambda n: progress(f"search {n} of at most {restarts}"))
+        front = _search(judge, front, found, searched, progress=lambda n: progress(f"search {n} of at most {restarts}"))
     progress("choosing")
     front = pareto([*front, *(judge.snap(judge.shorten(candidate)) for candidate in _likely(front))])
     chosen = judge.snap(simplest(front))
@@ -142,7 +150,7 @@ def _distil(
     form, estimates = judge.estimates(chosen.expression)
     evidence = judge.evidence(chosen.expression)
     status, reason = _verdict(chosen, front, judge, evidence)
-    return Distillation(status, reason, chosen, form, estimates, front, evidence)
+    return Distillation(status, reason, chosen, form, estimates, front, evidence, searched)
 
 
 def _likely(front: Sequence[Candidate]) -> list[Candidate]:
@@ -159,6 +167,7 @@ def _search(
     judge: Judge,
     front: tuple[Candidate, ...],
     found: Iterator[list[Expression]],
+    source: str,
     *,
     progress: Callable[[int], None],
 ) -> tuple[Candidate, ...]:
@@ -169,7 +178,7 @@ def _search(
             progress(number)
             before = simplest(front).score
             condensed = (condense(one, columns, judge.goal, fitting=judge.fit).expression for one in expressions)
-            front = pareto([*front, *judge.assess_all(condensed)])
+            front = pareto([*front, *judge.assess_all(condensed, source)])
             front = pareto([*front, judge.shorten(simplest(front))])
             chosen = simplest(front)
             idle = idle + 1 if chosen.score > before - PARSIMONY / 2 else 0

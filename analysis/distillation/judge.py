@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -50,13 +50,17 @@ AS_GOOD = 1.25
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An equation, fitted to the consensus of all lineages, and how it does on each left out."""
+    """An equation, fitted to the consensus of all lineages, and how it does on each left out.
+
+    `source` is what proposed it: ladder, reducer, or the name of an engine.
+    """
 
     expression: Expression
     complexity: int
     error: float
     ratio: PeerRatio | None
     score: float
+    source: str = field(default="", compare=False)
 
     @property
     def passes(self) -> bool:
@@ -109,7 +113,7 @@ class Judge:
         self.noise = 1e-3 * self.scale if self.alone else _noise(target.fit.values)
         self.peer_r2 = float("nan") if self.alone else _mean_r2(peers(target.held_out.values), target.held_out.values)
 
-    def assess(self, expression: Expression) -> Candidate:
+    def assess(self, expression: Expression, source: str = "") -> Candidate:
         """Fit to the consensus, and without each lineage in turn; compare with the peers."""
         fitted = self.fit(expression, self.target.fit.columns, self.goal)
         held_out = self.target.held_out
@@ -122,9 +126,9 @@ class Judge:
             if np.isfinite(loss) and np.isfinite(error)
             else np.inf
         )
-        return Candidate(fitted.expression, complexity(fitted.expression), error, ratio, score)
+        return Candidate(fitted.expression, complexity(fitted.expression), error, ratio, score, source)
 
-    def assess_all(self, expressions: Iterable[Expression]) -> list[Candidate]:
+    def assess_all(self, expressions: Iterable[Expression], source: str = "") -> list[Candidate]:
         """Assess those that a quick look at the consensus leaves in the running."""
         quick = [
             (complexity(f.expression), f.error, to_text(f.expression), f.expression)
@@ -133,7 +137,7 @@ class Judge:
         kept, best = [], np.inf
         for _, error, _, expression in sorted(quick, key=lambda row: row[:3]):
             if error < best:
-                kept.append(self.assess(expression))
+                kept.append(self.assess(expression, source))
                 best = error
         return kept
 
@@ -164,7 +168,7 @@ class Judge:
             return float(np.log(np.hypot(error, self.noise)) + PARSIMONY * length(expression))
 
         shorter = prune(candidate.expression, self.target.fit.columns, self.goal, loss=loss, fitting=self.fit)
-        return self.assess(shorter.expression)
+        return self.assess(shorter.expression, candidate.source)
 
     def snap(self, chosen: Candidate) -> Candidate:
         """Replace constants by the simple numbers they mean, while the peer ratio allows."""
@@ -175,7 +179,7 @@ class Judge:
                 return current
             _, place, simple = min(near)
             value = constants(current.expression)[place]
-            trial = self.assess(simplify(_set(current.expression, place, simple)))
+            trial = self.assess(simplify(_set(current.expression, place, simple)), chosen.source)
             if self._no_worse(trial, chosen):
                 current = trial
             else:

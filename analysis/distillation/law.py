@@ -21,6 +21,7 @@ from ..formulas.equation import (
     evidence,
     formula,
     formula_latex,
+    found_by,
 )
 from ..formulas.expression import Expression, evaluate, substitute
 from ..formulas.expression import variables as variables_of
@@ -62,7 +63,8 @@ class Law:
     to be careful about. `front` holds the best formula of each size, the chosen one marked. `constants` are its
     numbers set free, which are called as in `skeleton`; `evidence` and `support` are what speaks for it, and what
     against it. `functions` names those that were asked, `inputs` what they take, from which `derived` variables are
-    computed. With `linked` the law holds up to a monotone function L of each function's own.
+    computed. With `linked` the law holds up to a monotone function L of each function's own. `engine` is what found it:
+    ladder, reducer, or the engine that searched; `unused` an engine that was asked for by name and did not.
     """
 
     name: str
@@ -79,6 +81,9 @@ class Law:
     derived: Mapping[str, Expression]
     record: EquationRecord
     linked: bool = False
+    engine: str = ""
+    searched: str = ""
+    unused: str = ""
 
     @property
     def peer_ratio(self) -> float:
@@ -164,7 +169,13 @@ class Law:
     def _words(self) -> list[str]:
         link = "L is monotone, another one for each function" if self.linked and self.equation is not None else ""
         doubt = f"ambiguous: {self.reason}" if self.status == "ambiguous" else self.reason
-        return [*filter(None, (doubt, link)), *evidence(self.record), *_said(self.support, self.functions)]
+        told = [*evidence(self.record), *_said(self.support, self.functions), self._finder()]
+        return [*filter(None, (doubt, link, *told))]
+
+    def _finder(self) -> str:
+        if self.equation is not None:
+            return found_by(self.engine, self.searched, unused=self.unused)
+        return f"{self.unused} did not search" if self.unused else ""
 
     def _table(self) -> str:
         head = "<tr><th>nodes</th><th>formula</th><th>error</th><th>peer ratio</th></tr>"
@@ -207,8 +218,9 @@ def law_of(
     functions: Sequence[str],
     inputs: Sequence[str],
     derived: Mapping[str, Expression],
+    asked: str = "",
 ) -> Law:
-    """Say what a distillation found in a form that people use."""
+    """Say what a distillation found in a form that people use; `asked` is the engine that was named."""
     found = result.status != "no_equation"
     return Law(
         name=target.name,
@@ -225,6 +237,9 @@ def law_of(
         derived=derived,
         record=_record(result, target),
         linked=target.linked,
+        engine=result.chosen.source if found else "",
+        searched=result.searched,
+        unused="" if result.searched else asked,
     )
 
 

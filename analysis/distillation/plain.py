@@ -78,7 +78,8 @@ def distil(
         )
         result, support = weigh(result, target, seed=seed, progress=tell)
     labels = _labels(functions, len(target.fit.values))
-    return law_of(result, support, target, functions=labels, inputs=domain.names, derived=terms.derived)
+    wanted = "" if engine in ("auto", "none") else engine
+    return law_of(result, support, target, functions=labels, inputs=domain.names, derived=terms.derived, asked=wanted)
 
 
 def _check(*, samples: int, restarts: int, evaluations: int, budget: str) -> None:

@@ -1,6 +1,6 @@
 """Symbolic regression engines: columns and values in, a front of our own expressions out.
 
-An engine is one function and one line in ENGINES; nothing else in the program knows which one ran.
+An engine is one function and one line in ENGINES; what it found bears its name, and nothing else depends on it.
 """
 
 from __future__ import annotations
@@ -52,15 +52,16 @@ class Search(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A search, and whether several of them may run in threads beside each other."""
+    """A search by its name, and whether several of them may run in threads beside each other."""
 
+    name: str
     search: Search
     parallel: bool
 
 
 ENGINES: dict[str, Engine] = {
-    "operon": Engine(operon, True),
-    "pysr": Engine(partial(pysr, settings=Settings(fetch=True)), False),  # who names it lets it fetch Julia
+    "operon": Engine("operon", operon, True),
+    "pysr": Engine("pysr", partial(pysr, settings=Settings(fetch=True)), False),  # who names it lets it fetch Julia
 }
 
 

@@ -166,6 +166,16 @@ def evidence(record: EquationRecord) -> tuple[str, ...]:
     return tuple(words for value, words in sentences if finite(value) is not None)
 
 
+def found_by(source: str, searched: str, *, unused: str = "") -> str:
+    """Say what found an equation, which engine searched, and which one was asked for by name and had no need to."""
+    by = f"found by the {source}" if source in ("ladder", "reducer") else f"found by {source}"
+    if unused:
+        return f"{by}; {unused} was not needed"
+    if not searched:
+        return f"{by}, without a search"
+    return by if source == searched else f"{by}, which a search with {searched} did not better"
+
+
 def unit_and_range(variable: Range) -> str:
     """Say a variable's unit and range in words, as far as they are known."""
     unit = f"[{plain(variable.unit)}]" if variable.unit else ""

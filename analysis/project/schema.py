@@ -107,6 +107,9 @@ MIGRATIONS: tuple[str, ...] = (
         network TEXT NOT NULL, layer TEXT NOT NULL, kind TEXT NOT NULL, agreement DOUBLE, confident DOUBLE, r2 DOUBLE,
         correlation DOUBLE, cosine DOUBLE, response DOUBLE, images INTEGER, sure INTEGER);
     """,
+    """
+    ALTER TABLE equations ADD COLUMN searched TEXT;
+    """,
 )
 """Append only. Each is run once, in one transaction, after a backup; the schema version counts them."""
 

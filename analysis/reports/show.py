@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...zoo.errors import NotFound
+from ..formulas.equation import found_by
 from ..formulas.parsing import parse
 from ..formulas.printing import to_text
 from ..project.catalogue import Catalogue
@@ -190,7 +191,7 @@ def _tell_equation(catalogue: Catalogue, row: Row) -> list[str]:
         lines.append(f"  the best that was found: {rounded(row['expression'])}")
     lines += support_lines(catalogue, row)
     what = "unit" if ":" in row["feature"] else "feature"
-    lines.append(f"  {what} {row['feature']}, in {row['networks']} networks, engine {row['engine']}")
+    lines.append(f"  {what} {row['feature']}, in {_networks(row)}, {_finder(row)}")
     lines += _relevance(catalogue, row)
     lines.append("  each lineage: R² of the equation, and its error there over that of the peers")
     for each in catalogue.select("agreements", equation=row["equation"]):
@@ -203,6 +204,16 @@ def _tell_equation(catalogue: Catalogue, row: Row) -> list[str]:
         mark = "*" if member["chosen"] else " "
         lines.append(f"  {mark} {member['complexity']:3d}  {ratio:>16}  {rounded(member['expression'])}")
     return lines
+
+
+def _networks(row: Row) -> str:
+    return "1 network" if row["networks"] == 1 else f"{row['networks']} networks"
+
+
+def _finder(row: Row) -> str:
+    """Say what found it; families of vision networks, and rows of older programs, bear a label only."""
+    known = row["searched"] or row["engine"] in ("ladder", "reducer")
+    return found_by(row["engine"], row["searched"] or "") if known else f"engine {row['engine']}"
 
 
 def _relevance(catalogue: Catalogue, row: Row) -> list[str]:
