@@ -95,6 +95,11 @@ class Study:
             )
         return self.manifest.probe
 
+    @property
+    def photos_only(self) -> bool:
+        """Whether networks are shown photos and have no output in common: what they see is all there is to compare."""
+        return bool(self.manifest.probe and self.manifest.probe.images) and not self.manifest.outputs
+
     @cached_property
     def probe(self) -> Probe:
         """What all networks are shown. Raises BadManifest where zoo.toml does not say it."""

@@ -32,8 +32,8 @@ class FamilyMember:
 class Family:
     """Units of several networks that have one equation, whose own numbers (such as the preferred angle) may differ.
 
-    `kind` is tuning or kernel. `p` is that of the weakest lineage against its null. `agreement` says how alike
-    members are, `fidelity` is the R² of the equation; `shared` holds its numbers with their spread over members or
+    `kind` is tuning, kernel or map (without an equation). `p` is that of the weakest lineage against its null.
+    `agreement` says how alike members are, `fidelity` is the R² of the equation; `shared` holds its numbers with their spread over members or
     networks, `by_lineage` R² and error ratio for each lineage that had no part in the fit.
 
     Of kernels `coverage` is the share that belong to the family, by network, beside its null's, and `images` holds
@@ -75,8 +75,8 @@ class Family:
         return len({member.network for member in self.members})
 
 
-LETTERS = ("K", "T")
-"""What the identifiers of families begin with: those of kernels, and those of tuning."""
+LETTERS = ("K", "M", "T")
+"""What the identifiers of families begin with: those of kernels, of maps over photos, and of tuning."""
 
 
 def is_family(feature: str) -> bool:
@@ -103,7 +103,8 @@ def index_families(study: Study, letter: str, key: str, families: Sequence[Famil
             }
             catalogue.replace({"feature": name}, rows)
             nothing: dict[str, list[dict[str, Any]]] = {table: [] for table in EQUATION_TABLES}
-            catalogue.replace({"equation": f"E{name}"}, nothing | _equation(name, family))
+            equation = _equation(name, family) if family.expression else {}
+            catalogue.replace({"equation": f"E{name}"}, nothing | equation)
         catalogue.mark("families", letter, key, {})
 
 
@@ -112,7 +113,7 @@ def _feature(name: str, family: Family) -> dict[str, Any]:
     return {column: getattr(family, column) for column in kept} | {
         "feature": name,
         "role": "hidden",
-        "name": f"{family.detector}: {family.form}",
+        "name": f"{family.detector}: {family.form}" if family.form else family.detector,
         "unit": "",
         "members": len(family.members),
         "networks": family.networks,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,6 +54,23 @@ def saw_tuning(study: Study, catalogue: Catalogue) -> list[str]:
             f"{network} {layer}: of {own[0]['of_units']} units {found or 'none'} above chance, {left} not reduced"
         )
     return [*lines, *family_lines(catalogue, "T")]
+
+
+def saw_maps(study: Study, catalogue: Catalogue) -> list[str]:
+    """Tell how many features of maps networks share, and whether matched units prefer the same angle."""
+    found = [row for row in catalogue.select("features") if row["feature"].startswith("M")]
+    by = Counter(row["lineages"] for row in found)
+    most = ", ".join(f"{by[count]} in {count}" for count in sorted(by, reverse=True))
+    kinds = _listed(Counter(row["detector"] for row in found))
+    lines = [f"{len(found)} features of maps over photos are above the nulls" + (f": {most} lineages" if most else "")]
+    lines += [f"  of them {kinds}"] if kinds else []
+    for row in catalogue.select("stages", stage="maps"):
+        for what, vote in json.loads(row["settings"]).items():
+            lines.append(
+                f"  matched units differ in their preferred {what} by {math.degrees(vote['distance']):.0f}° in the "
+                f"middle, by chance {math.degrees(vote['chance']):.0f}° (p = {vote['p']:.2g}, {vote['pairs']} pairs)"
+            )
+    return lines
 
 
 def family_lines(catalogue: Catalogue, letter: str) -> list[str]:

@@ -56,17 +56,21 @@ def plot(
     with study.reading() as catalogue:
         if not catalogue.select("features"):
             raise NotFound("nothing to draw yet", hint=f"consilience run {study.path}")
-    found = cluster(study)
-    with study.reading() as catalogue:
-        rows = [row for row in catalogue.listing("equations").dicts() if not equations or row["equation"] in equations]
-        wanted = pictures or tuple(PICTURES)
-        drawings = [d for name in wanted if name in PICTURES for d in PICTURES[name](study, catalogue, found, rows)]
+    drawings = [] if study.photos_only else _of_features(study, pictures, equations)
     if study.probe.image:
         drawings += [d for name in pictures or SEEN if name in SEEN for d in SEEN[name](study)]
     if not drawings:
         raise NotFound("nothing to draw yet", hint=f"consilience run {study.path}")
     notes = study.project / "plots" / ".keys" / content_key(str(out.resolve()))[:16]
     return tuple(path for d in study.each("plot", drawings, name=lambda d: d[0]) for path in _draw(out, notes, *d))
+
+
+def _of_features(study: Study, pictures: Sequence[str], equations: Sequence[str]) -> list[Drawing]:
+    found = cluster(study)
+    with study.reading() as catalogue:
+        rows = [row for row in catalogue.listing("equations").dicts() if not equations or row["equation"] in equations]
+        wanted = [name for name in pictures or PICTURES if name in PICTURES]
+        return [drawing for name in wanted for drawing in PICTURES[name](study, catalogue, found, rows)]
 
 
 def _draw(folder: Path, notes: Path, name: str, key: str, draw: Callable[[], Figure]) -> Iterator[Path]:

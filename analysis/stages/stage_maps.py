@@ -1,0 +1,162 @@
+"""Maps: find units of vision networks that answer alike to photos, up to a shift; their laws have a second vote."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+from threadpoolctl import threadpool_limits
+
+from ...zoo.maps import record_maps
+from ...zoo.network import Network, untrained_twin
+from ...zoo.shuffle import shuffled_twin
+from ...zoo.store import content_key, write_atomically
+from ...zoo.whitening import whiten
+from ..project.study import Study
+from ..vision.law_agreement import law_agreement
+from ..vision.map_features import MapFeature, map_features
+from ..vision.match_maps import MapUnits, common_places, map_units, sample_shifts
+from .families import Family, FamilyMember, index_families
+from .stage_present import Presented
+from .stage_tuning import Tuning, tune
+
+VERSION = "maps-1"
+CROPS, SIDE = 160, 128
+"""So many pieces of photos are shown, of so many pixels a side, pixel for pixel."""
+WHITE = 0.75
+"""The power of partial whitening: without it shuffled kernels find partners too, photos being so alike."""
+DRAWS = 3
+COARSEST = 8.0
+"""Maps with a larger stride, in pixels, are not compared: all finer ones would be shifted by as much."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matched:
+    """What was found: features, and whether matched units prefer the same angle more than chance would have it."""
+
+    families: tuple[Family, ...]
+    votes: Mapping[str, Mapping[str, float]]
+    key: str
+
+
+def match_photos(study: Study) -> Matched:
+    """Find features of maps over photos, in the last layer that is watched of each network; what was found is kept.
+
+    Networks without torch modules, and those with coarse maps, are left out. Raises what `tune` raises.
+    """
+    tuning = tune(study)
+    seen = [one for one in tuning.presented if one.field(_last(one)).stride <= COARSEST]
+    key = content_key(VERSION, tuning.key, study.probe.key, study.manifest.seed, CROPS, SIDE, WHITE, DRAWS)
+    file = study.store.result_path("maps", key, ".json")
+    if not file.exists():
+        with threadpool_limits(1):
+            found = _work(study, seen, tuning) if len({one.network.lineage for one in seen}) > 1 else _NOTHING
+        with write_atomically(file) as temporary:
+            temporary.write_text(json.dumps(found))
+    kept = json.loads(file.read_text())
+    families = tuple(Family.read(row) for row in kept["families"])
+    index_families(study, "M", key, families)
+    with study.writing() as catalogue:
+        catalogue.mark("maps", "zoo", key, kept["votes"])
+    return Matched(families, kept["votes"], key)
+
+
+_NOTHING: dict[str, Any] = {"families": [], "votes": {}}
+
+
+def _last(presented: Presented) -> str:
+    return presented.layers[-1].name
+
+
+def _work(study: Study, seen: Sequence[Presented], tuning: Tuning) -> dict[str, Any]:
+    crops = _crops(study)
+    places = common_places(len(crops), seed=study.manifest.seed)
+    step = max(one.field(_last(one)).stride for one in seen) / crops.shape[1]
+
+    def units(network: Network, one: Presented) -> MapUnits:
+        maps = _maps(network, crops, _last(one), device=study.device)
+        values = sample_shifts(maps, places, step)
+        return map_units(values, network=one.network.name, lineage=one.network.lineage, step=step)
+
+    def twins(make: Any, draw: int) -> list[Float[np.ndarray, "samples units"]]:
+        made = [make(one.network, seed=study.manifest.seed * 100_003 + draw) for one in seen]
+        return [units(twin, one).activations.values for twin, one in zip(made, seen, strict=True)]
+
+    kinds = {
+        "untrained": lambda draw: twins(untrained_twin, draw),
+        "shuffled kernels": lambda draw: twins(shuffled_twin, draw),
+    }
+    level = [units(one.network, one) for one in study.each("maps", seen, name=lambda one: one.network.name)]
+    found = map_features(level, twins=kinds, seed=study.manifest.seed, draws=DRAWS)
+    told = {
+        (name, layer, unit["unit"]): unit
+        for name, layers in tuning.results.items()
+        for layer, kept in layers.items()
+        for unit in kept["units"]
+    }
+    whole = len({one.network.lineage for one in tuning.presented})
+    passed = [feature for feature in found.features if feature.q <= study.manifest.align.q and feature.witnesses > 1]
+    families = [_family(feature, told, whole).numbered(number) for number, feature in enumerate(passed, 1)]
+    return {"families": [asdict(family) for family in families], "votes": _votes(passed, told)}
+
+
+def _crops(study: Study) -> Float32[np.ndarray, "crops side side 3"]:
+    """Take the middle of every square of the probe, whitened in part."""
+    squares = study.probe.inputs[:CROPS]
+    edge = (squares.shape[1] - min(SIDE, squares.shape[1])) // 2
+    middle = squares[:, edge : squares.shape[1] - edge, edge : squares.shape[2] - edge]
+    return whiten(middle.astype(np.float32) / np.float32(255), WHITE).astype(np.float32)
+
+
+def _maps(
+    network: Network, crops: np.ndarray, layer: str, *, device: str
+) -> Iterator[Mapping[str, Float32[np.ndarray, "_crops _units _rows _columns"]]]:
+    return ({layer: batch[layer].pre} for batch in record_maps(network, crops, [layer], device=device))
+
+
+def _family(feature: MapFeature, told: Mapping[tuple[str, str, int], Mapping[str, Any]], whole: int) -> Family:
+    """Tell a feature of maps by what most of its members are tuned to."""
+    units = [told.get((member.network, member.layer, member.unit), {}) for member in feature.members]
+    detector = Counter(unit.get("detector", "not reduced") for unit in units).most_common(1)[0][0]
+    return Family(
+        number=0,
+        kind="map",
+        detector=detector,
+        level="maps of photos",
+        form="",
+        members=tuple(FamilyMember(one.network, one.layer, one.unit, one.sign, one.r) for one in feature.members),
+        lineages=feature.witnesses,
+        universality=feature.witnesses / whole,
+        p=feature.p,
+        agreement=feature.agreement,
+        above_null=True,
+        expression="",
+        fidelity=float("nan"),
+        shared={},
+        by_lineage={},
+    )
+
+
+def _votes(
+    features: Sequence[MapFeature], told: Mapping[tuple[str, str, int], Mapping[str, Any]]
+) -> dict[str, dict[str, float]]:
+    """Ask whether matched units that are oriented prefer the same angle, and how far apart chance would put them."""
+    pairs = []
+    for feature in features:
+        own = [(one, told.get((one.network, one.layer, one.unit), {})) for one in feature.members]
+        oriented = [(one, unit) for one, unit in own if unit.get("detector") in ("edge", "line", "orientation")]
+        pairs += [
+            (left["indices"]["angle"], right["indices"]["angle"])
+            for (one, left), (other, right) in combinations(oriented, 2)
+            if one.lineage != other.lineage
+        ]
+    if not pairs:
+        return {}
+    left, right = np.array(pairs, dtype=np.float64).T
+    return {"angle": asdict(law_agreement(left, right, np.pi))}
