@@ -33,8 +33,9 @@ class Family:
     """Units of several networks that have one equation, whose own numbers (such as the preferred angle) may differ.
 
     `kind` is tuning, kernel or map (without an equation). `p` is that of the weakest lineage against its null.
-    `agreement` says how alike members are, `fidelity` is the R² of the equation; `shared` holds its numbers with their spread over members or
-    networks, `by_lineage` R² and error ratio for each lineage that had no part in the fit.
+    `agreement` says how alike members are, `fidelity` is the R² of the equation; `shared` holds its numbers with
+    their spread over members or networks, `by_lineage` R² and error ratio for each lineage that had no part in the
+    fit.
 
     Of kernels `coverage` is the share that belong to the family, by network, beside its null's, and `images` holds
     each network's kernel of that form.
