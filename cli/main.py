@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from typing import Annotated, NoReturn
 
@@ -49,6 +50,7 @@ def main() -> NoReturn:
     """Run the program; every failure is one line, a hint and an exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal of another alphabet shows ± as an escape
         sys.stdout.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # who ends it will not wait for the current item
     try:
         code = app(standalone_mode=False) or 0
     except KeyboardInterrupt:

@@ -130,6 +130,18 @@ def test_the_first_interrupt_saves_and_says_how_to_go_on(studied, warm, tiny, ca
     assert catalogue_of(tiny) == catalogue_of(studied[0])
 
 
+def test_who_is_told_to_end_says_how_to_go_on(studied, warm, tiny, catalogue_of):
+    running = warm.start("distil", folder=tiny)
+    until((tiny / ".consilience" / "run.holder").exists)
+    running.send(signal.SIGTERM)
+    done = running.wait()
+    assert (done.code, done.out) == (130, "")
+    assert done.err.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert "Traceback" not in done.err
+    assert warm("distil", folder=tiny).code == 0
+    assert catalogue_of(tiny) == catalogue_of(studied[0])
+
+
 def test_an_interrupt_stops_a_wait(warm, tiny):
     with locked(tiny / ".consilience" / "run.lock"):
         running = warm.start("ingest", "--wait-for-lock", "600", folder=tiny)
