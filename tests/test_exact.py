@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from consilience.analysis.formulas.expression import evaluate
 from consilience.analysis.formulas.parsing import parse
 from consilience.analysis.project.study import open_study
 from consilience.analysis.stages.exact import FORMS, exact, facts
-from consilience.zoo.errors import BadInput, NotFound, Refused
+from consilience.zoo.errors import BadInput, NotFound
 from consilience.zoo.network import predict, record
 
 DATA = Path(__file__).parents[1] / "data"
@@ -133,8 +134,8 @@ def test_it_is_public(zoo):
     [
         ({"network": "rely"}, NotFound, "names no network 'rely'"),
         ({"network": "relu", "form": "poem"}, BadInput, "'poem' is no exact form"),
-        ({"network": "relu", "unit": "9:0"}, BadInput, "relu: has no unit '9:0'"),
-        ({"network": "relu", "unit": "0:6"}, BadInput, "relu: layer 0 has no unit 6"),
+        ({"network": "relu", "unit": "9:0"}, NotFound, "relu: has no unit '9:0'"),
+        ({"network": "relu", "unit": "0:6"}, NotFound, "relu: layer 0 has no unit 6"),
         ({"network": "many"}, BadInput, "many: has 3 outputs"),
         ({"network": "relu", "most": 2}, BadInput, r"relu: there are \d+ pieces where 2,048 rows lie, more than 2"),
         ({"network": "tanh"}, BadInput, "tanh: layer 0: tanh is smooth"),
@@ -149,7 +150,7 @@ def test_what_cannot_be_said_exactly(zoo, arguments, error, said):
 
 def test_only_multilayer_perceptrons_on_named_variables_have_exact_forms(tmp_path):
     digits = Path(shutil.copytree(DATA / "digits", tmp_path / "digits", ignore=shutil.ignore_patterns(".consilience")))
-    with pytest.raises(Refused, match="computes conv2d"):
+    with pytest.raises(BadInput, match=r"^cnn-relu-8x16: computes conv2d"):
         exact(digits, "cnn-relu-8x16", unit="0:0")
     (row,) = facts(exact(digits, "mlp-relu-48", unit="0:5"), digits=3)
     assert row["activation"] == "relu"
@@ -185,6 +186,7 @@ def test_the_command_answers_in_every_format(zoo, warm, tmp_path):
     ("arguments", "code", "said"),
     [
         (["rely"], 4, "names no network 'rely'"),
+        (["relu", "--unit", "0:99"], 4, "relu: layer 0 has no unit 99"),
         (["relu", "--as", "poem"], 2, "'poem' is no exact form"),
         (["relu", "--most", "2"], 2, "more than 2"),
         (["tanh"], 2, "tanh: layer 0: tanh is smooth"),
@@ -198,3 +200,7 @@ def test_the_command_says_in_one_line_what_it_cannot_do(zoo, warm, tmp_path, arg
     assert [line.split(":")[0] for line in told] == ["error", "hint"]
     assert said in told[0]
     assert done.out == ""
+    if "--most" in arguments:
+        count = re.search(r"there are (\d+) pieces", told[0])
+        assert count is not None
+        assert f"--most {count[1]} " in told[1]

@@ -110,8 +110,9 @@ def _applied(layer: Dense, unit: int, z: _Term) -> _Term:
 
 
 def _checked(term: _Term, what: str, most: int) -> _Term:
-    hint = "ask for a unit of an earlier layer, for pieces, or for more nodes"
+    hint = "ask for a unit of an earlier layer, or for pieces"
     if term.nodes > most:
+        hint += f"; --most {term.nodes} (in Python most={term.nodes}) allows so many"
         raise BadInput(f"{what} is an expression of {term.nodes:,} nodes, more than {most:,}", hint=hint)
     if term.depth > DEPTH:
         raise BadInput(f"{what} is an expression nested {term.depth:,} deep, more than {DEPTH}", hint=hint)

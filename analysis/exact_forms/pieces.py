@@ -154,7 +154,8 @@ def check_count(count: int, most: int, what: str) -> None:
     if count > most:
         raise BadInput(
             f"there are {count:,} {what}, more than {most:,}",
-            hint="allow more, or ask for a unit of an earlier layer; equations are shorter: consilience distil",
+            hint=f"--most {count} (in Python most={count}) allows them; or ask for a unit of an earlier layer; "
+            "equations are shorter: consilience distil",
         )
 
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 
 from ...zoo.dense import Dense, read_dense
-from ...zoo.errors import BadInput, NotFound
+from ...zoo.errors import BadInput, NotFound, Refused
 from ...zoo.network import Network, precision, predict
 from ..exact_forms.activation import run_dense
 from ..exact_forms.cone import Cone, cone
@@ -75,8 +75,8 @@ def exact(study: Study | str | Path, network: str, *, unit: str = "", form: str 
     that it is on the probe, and where; for outputs), `tree` (the same as tests one after another) and `expression`
     (one for everywhere). `most` is how many pieces, leaves or nodes there may be.
 
-    Raises NotFound for a network that is not there, Refused (no-dense) for one that is no multilayer
-    perceptron, and BadInput for a unit that is not there, functions that have no such form, and more than `most`.
+    Raises NotFound for a network or unit that is not there, and BadInput for one that is no multilayer perceptron,
+    functions that have no such form, and more than `most`.
     """
     chosen = form or ("unit" if unit else "pieces")
     if chosen not in FORMS:
@@ -92,7 +92,7 @@ def _naming(network: str) -> Iterator[None]:
     """Say which network it is that something cannot be done with."""
     try:
         yield
-    except BadInput as error:
+    except (BadInput, Refused) as error:
         raise BadInput(f"{network}: {error.what}", hint=error.hint) from None
 
 
@@ -164,7 +164,8 @@ def _ask(study: Study, name: str, unit: str, most: int | None) -> Asked:
         what = f"{study.path}: shows photos, whose points have no names"
         raise BadInput(what, hint="exact forms need a probe of named variables")
     network, rows = _network(study, name), probe.inputs.astype(np.float64)
-    layers = read_dense(network)
+    with _naming(name):
+        layers = read_dense(network)
     _check(network, layers, rows[:CHECKED])
     place, number = _unit(network, layers, unit)
     ends = (
@@ -177,14 +178,14 @@ def _ask(study: Study, name: str, unit: str, most: int | None) -> Asked:
 
 
 def _network(study: Study, name: str) -> Network:
-    """Build one network of the zoo. Raises NotFound, Refused, and BadInput for one that is not run."""
+    """Build one network of the zoo. Raises NotFound, and BadInput for one that is refused or not run."""
     known = {source.name: source for source in sources(study)}
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3) or list(known)[:5]
         raise NotFound(f"{study.path}: names no network {name!r}", hint=f"there are {', '.join(near)}")
     (item,), _ = gather(study, [known[name]])
     if item.refusal is not None:
-        raise item.refusal
+        raise BadInput(f"{name}: {item.refusal.what}", hint=item.refusal.hint)
     if item.network is None:
         raise BadInput(f"{name}: is catalogued as weights and not run", hint="name an architecture in zoo.toml")
     return item.network
@@ -211,10 +212,12 @@ def _unit(network: Network, layers: Sequence[Dense], unit: str) -> tuple[int, in
         return len(layers) - 1, network.outputs.index(unit)
     layer, _, number = unit.rpartition(":")
     if not unit or layer not in names or not number.isdecimal():
-        what = f"{network.name}: has no unit {unit[:80]!r}" if unit else f"{network.name}: has {outputs} outputs"
-        raise BadInput(what, hint=f"name one as LAYER:UNIT, such as {names[-1]}:0; its layers are {', '.join(names)}")
+        hint = f"name one as LAYER:UNIT, such as {names[-1]}:0; its layers are {', '.join(names)}"
+        if not unit:
+            raise BadInput(f"{network.name}: has {outputs} outputs", hint=hint)
+        raise NotFound(f"{network.name}: has no unit {unit[:80]!r}", hint=hint)
     place = names.index(layer)
     if int(number) >= len(layers[place].bias):
         what = f"{network.name}: layer {layer} has no unit {number}"
-        raise BadInput(what, hint=f"its units are 0 to {len(layers[place].bias) - 1}")
+        raise NotFound(what, hint=f"its units are 0 to {len(layers[place].bias) - 1}")
     return place, int(number)
