@@ -255,7 +255,7 @@ def test_rows_that_do_not_fit_are_reported(tmp_path: Path) -> None:
     notes = [text for text in lines if text.startswith("not used: ")]
     assert notes == [
         "not used: all.csv: has 4 columns of numbers, the networks take 3",
-        "not used: bad.csv: holds NaN or infinite numbers",
+        "not used: bad.csv: holds NaN or infinite numbers in 1 of 10 rows, the first at row 10, r",
         "not used: pipe.csv: is no plain file of moderate size",
     ]
 

@@ -169,12 +169,19 @@ def _read_rows(path: Path, wanted: tuple[str, ...]) -> Rows:
         reason = str(error).splitlines()[0] if str(error) else "it cannot be read"
         raise BadProbe(f"{path}: {reason}", hint="probe.rows takes a table of numbers") from None
     rows = _pick(path, rows, wanted)
-    if not np.isfinite(rows.values).all():
-        raise BadProbe(f"{path}: holds NaN or infinite numbers", hint="leave those rows out")
+    _demand_finite(path, rows)
     if len(rows.values) < FEWEST_ROWS:
         hint = f"give at least {FEWEST_ROWS}, better some hundreds"
         raise BadProbe(f"{path}: has {len(rows.values)} rows", hint=hint)
     return rows
+
+
+def _demand_finite(path: Path, rows: Rows) -> None:
+    wrong = ~np.isfinite(rows.values)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        where = f"{int(wrong.any(axis=1).sum())} of {len(wrong)} rows, the first at row {row + 1}, {rows.names[column]}"
+        raise BadProbe(f"{path}: holds NaN or infinite numbers in {where}", hint="leave those rows out")
 
 
 def _pick(path: Path, rows: Rows, wanted: tuple[str, ...]) -> Rows:
