@@ -156,8 +156,10 @@ def test_save_refuses_unknown_formats(tmp_path: Path) -> None:
 
 def test_save_says_why_it_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match="cannot write the picture: "):
+    with pytest.raises(BadInput) as caught:
         save(Figure(), tmp_path / "file" / "picture.png")
+    assert f"cannot write the picture into {tmp_path / 'file'}: " in caught.value.what
+    assert caught.value.hint == "name a folder that you can write to: --out FOLDER"
 
 
 # Names and formulas

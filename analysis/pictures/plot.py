@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -66,6 +67,7 @@ def save(figure: Figure, path: Path) -> None:
             figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=dict(FORMATS[suffix]))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else "it failed"
+        remedy = "make room there" if error.errno == errno.ENOSPC else "name a folder that you can write to"
         raise BadInput(
-            f"{path}: cannot write the picture: {reason}", hint="make room, or name another folder"
+            f"{path}: cannot write the picture into {path.parent}: {reason}", hint=f"{remedy}: --out FOLDER"
         ) from None
