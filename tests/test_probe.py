@@ -221,7 +221,9 @@ def test_rows_that_are_not_finite(tmp_path: Path, suffix: str, bad: float) -> No
     values[5, 1] = bad
     WRITERS[suffix](tmp_path / f"rows{suffix}", values, NAMES)
     hint = refused(
-        tmp_path, rows_table(f"rows{suffix}"), r"holds NaN or infinite numbers in 1 of \d+ rows, the first at row 6, (b|x1)$"
+        tmp_path,
+        rows_table(f"rows{suffix}"),
+        r"holds NaN or infinite numbers in 1 of \d+ rows, the first at row 6, (b|x1)$",
     )
     assert hint == "leave those rows out"
 
