@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from planted import planted
 
 from consilience.analysis.distillation.distil import distil
@@ -12,9 +14,10 @@ from consilience.analysis.formulas.symbolic import compare
 
 def test_a_dissenter_is_left_out_and_named() -> None:
     target = planted(["a*b/c"] * 5 + ["a*b/c + 0.8*cos(2*b)"], seed=3, mistake=0.003)
+    target = replace(target, lineages=tuple("abcdef"))
     found = distil(target, engine=None, restarts=0, evaluations=0, seed=0)
     assert compare(found.chosen.expression, parse("a*b/c")) == "proved"
-    assert "1 of 6 lineages dissent" in found.reason
+    assert "1 of 6 lineages dissents and is left out: f" in found.reason
     assert len(found.evidence.agreement) == 6
     assert found.chosen.ratio is not None
     assert found.chosen.ratio.value < 1.5

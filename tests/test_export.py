@@ -163,7 +163,25 @@ def test_python_module_computes_the_same_values(tmp_path: Path) -> None:
     awkward = evaluate(parse("-x*2*x + pi*3*x/(4*x)"), {"x": x})
     np.testing.assert_allclose(json.loads(first), [gravity, awkward], rtol=1e-14)
     assert "m1: [kg] 1 to 5" in rest
-    assert "peer ratio 1.03 ± 0.04" in rest.replace("\\xb1", "±")
+    assert "peer ratio 1.03 +- 0.04" in rest
+
+
+@pytest.mark.parametrize("format", ["python", "c"])
+def test_comments_are_words_that_everyone_can_read(format: str, tmp_path: Path) -> None:
+    told = written(tmp_path, (replace(GRAVITY, target_unit="m/s²", note="·/ ±"),), format).decode("ascii")
+    comments = told.split("CATALOGUE")[0] if format == "c" else told.split("CATALOGUE = ")[0]
+    assert "\\x" not in comments
+    assert "fidelity (R^2 on the consensus) 0.9998" in comments
+    assert "peer ratio 1.03 +- 0.04" in comments
+    assert "[m/s^2]" in comments
+
+
+@pytest.mark.parametrize("format", ["python", "c", "markdown", "latex"])
+def test_constants_stand_where_their_names_are_told(format: str, tmp_path: Path) -> None:
+    named = replace(GRAVITY, constants=(Interval(1.0625, 1.05, 1.07, False, "c1"),), skeleton="c1*m1*m2/r**2")
+    told = written(tmp_path, (named,), format).decode().replace("\\", "")
+    assert "with its numbers set free: F = c1*m1*m2/r**2" in told
+    assert told.index("with its numbers set free") < told.index("constant c1 = 1.0625")
 
 
 def test_python_module_imports_numpy_only(tmp_path: Path) -> None:

@@ -81,6 +81,9 @@ def law() -> Law:
 
 def test_numpy_functions_in_a_box(law: Law) -> None:
     assert is_force(law)
+    said = str(law).splitlines()
+    free = said.index(f"  with its numbers set free: force = {law.skeleton}")
+    assert said[free + 1].startswith("  constant c1 = ")
     assert 0.7 < law.peer_ratio < 1.3
     assert law.evidence.extrapolation > 0.999
     assert [member.chosen for member in law.front].count(True) == 1

@@ -100,6 +100,7 @@ def without(target: Target, lineages: Iterable[int]) -> Target:
     )
     return replace(
         target,
+        lineages=tuple(target.lineages[row] for row in kept) if target.lineages else (),
         fit=_of(target.fit, kept),
         held_out=_of(target.held_out, kept),
         outside=target.outside and _of(target.outside, kept),

@@ -39,6 +39,9 @@ LONGEST = 45
 MAJORITY = 3
 """So many lineages at least must be left for others to be called dissenters."""
 
+TOLD = 3
+"""So many lineages that dissent are named."""
+
 
 class Tools(TypedDict):
     """What a search is made with."""
@@ -92,8 +95,14 @@ def distil(
         return found
     progress("without those who dissent")
     again = before_all(_distil(without(target, named), progress=progress, **tools), target)
-    said = f"{len(named)} of {len(target.fit.values)} lineages dissent and are left out"
-    return replace(again, reason="; ".join(filter(None, (said, again.reason))))
+    return replace(again, reason="; ".join(filter(None, (_left_out(target, named), again.reason))))
+
+
+def _left_out(target: Target, rows: Sequence[int]) -> str:
+    who = ", ".join(target.lineages[row] for row in rows[:TOLD]) if target.lineages else ""
+    more = f" and {len(rows) - TOLD} more" if len(rows) > TOLD else ""
+    said = "dissents and is left out" if len(rows) == 1 else "dissent and are left out"
+    return f"{len(rows)} of {len(target.fit.values)} lineages {said}{f': {who}{more}' if who else ''}"
 
 
 def before_all(found: Distillation, target: Target) -> Distillation:

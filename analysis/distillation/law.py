@@ -17,7 +17,7 @@ from ..formulas.equation import (
     EquationRecord,
     Interval,
     Range,
-    constant_in_words,
+    constants_in_words,
     evidence,
     formula,
     formula_latex,
@@ -145,7 +145,7 @@ class Law:
         return f"<Law {self._headline()}>"
 
     def __str__(self) -> str:
-        lines = [*self._words(), *(f"constant {constant_in_words(constant)}" for constant in self.record.constants)]
+        lines = [*self._words(), *constants_in_words(self.record)]
         return "\n".join([self._headline(), *(f"  {line}" for line in lines)])
 
     def _repr_latex_(self) -> str:
@@ -276,6 +276,7 @@ def _record(result: Distillation, target: Target) -> EquationRecord:
         record,
         expression=chosen.expression,
         complexity=chosen.complexity,
+        skeleton=str(result.skeleton),
         variables=tuple(
             Range(name, "", float(columns[name].min()), float(columns[name].max()))
             for name in variables_of(chosen.expression)

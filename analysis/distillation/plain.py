@@ -67,7 +67,8 @@ def distil(
     tell, name = progress or (lambda step: None), Variable(name).name
     with threadpool_limits(1):  # the searches fill the processors, and sums stay in one order
         target = asked(functions, domain, terms, name, outside, samples=samples, seed=seed)
-        target = replace(target, linked=linked)
+        labels = _labels(functions, len(target.fit.values))
+        target = replace(target, linked=linked, lineages=tuple(labels))
         result = distil_target(
             target,
             engine=resolve(engine),
@@ -77,7 +78,6 @@ def distil(
             progress=tell,
         )
         result, support = weigh(result, target, seed=seed, progress=tell)
-    labels = _labels(functions, len(target.fit.values))
     wanted = "" if engine in ("auto", "none") else engine
     return law_of(result, support, target, functions=labels, inputs=domain.names, derived=terms.derived, asked=wanted)
 

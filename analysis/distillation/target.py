@@ -50,7 +50,8 @@ class Target:
 
     With `functions` structure is looked for by asking them (see `reduce`). With `linked` every lineage has the
     quantity up to a monotone function of its own, as the logit of a classifier or a latent, and only that is
-    distilled on which they agree: an equation up to such a link.
+    distilled on which they agree: an equation up to such a link. `lineages` names the rows of values, if they
+    have names.
     """
 
     name: str
@@ -59,3 +60,4 @@ class Target:
     outside: Sample | None
     functions: Functions | None = None
     linked: bool = False
+    lineages: tuple[str, ...] = ()

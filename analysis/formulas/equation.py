@@ -40,7 +40,8 @@ class Interval(NamedTuple):
 class EquationRecord:
     """What was distilled, the formula if there is one, and the evidence for it.
 
-    `status` is equation, ambiguous or no_equation. `constants` follow those of the expression;
+    `status` is equation, ambiguous or no_equation. `constants` are those of the expression, set free, which are
+    called as in `skeleton`;
     `universality` is the share of lineages, in [0, 1], `stability` that of resamples that give the same form,
     `gradient_agreement` the mean cosine with the networks' gradients. `loss_before`, `loss_with` and `loss_mean` are
     what networks lose as they are, with the equation and with their consensus in the place of the units. With
@@ -73,6 +74,7 @@ class EquationRecord:
     loss_mean: float = math.nan
     constants: tuple[Interval, ...] = ()
     note: str = ""
+    skeleton: str = ""
 
 
 def plain(text: str) -> str:
@@ -142,6 +144,7 @@ def facts(record: EquationRecord) -> dict[str, Any]:
             }
             for constant in record.constants
         ],
+        "skeleton": plain(record.skeleton),
         "note": plain(record.note),
     }
 
@@ -190,3 +193,11 @@ def constant_in_words(constant: Interval) -> str:
     simple = ", stands as a simple number" if constant.snapped else ""
     own = f", every lineage has its own, {min(constant.each):.6g} to {max(constant.each):.6g}" if constant.each else ""
     return f"{name}{constant.value:.6g}{interval}{simple}{own}"
+
+
+def constants_in_words(record: EquationRecord) -> tuple[str, ...]:
+    """Say in a line each where the constants stand, and what they are."""
+    said = tuple(f"constant {constant_in_words(constant)}" for constant in record.constants)
+    right = f"L({plain(record.skeleton)})" if record.linked else plain(record.skeleton)
+    free = f"with its numbers set free: {plain(record.target_name)} = {right}"
+    return (free, *said) if said and record.skeleton else said

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ..formulas.equation import (
     DIGITS,
     EquationRecord,
-    constant_in_words,
+    constants_in_words,
     evidence,
     finite,
     formula,
@@ -98,7 +98,7 @@ def _section(record: EquationRecord) -> str:
     for variable in record.variables:
         words = markdown_text(unit_and_range(variable))
         lines.append(f"- {markdown_text(variable.name)}{': ' if words else ''}{words}")
-    lines += [f"- constant {constant_in_words(constant)}" for constant in record.constants]
+    lines += [f"- {markdown_text(line)}" for line in constants_in_words(record)]
     lines += [f"- {sentence}" for sentence in evidence(record)]
     return "\n".join([*lines, *(["", markdown_text(record.note)] if record.note else [])])
 
@@ -152,6 +152,6 @@ def _sentences(record: EquationRecord) -> list[str]:
         f"status: {record.status}",
         *([f"{record.target_name}{unit}"] if record.expression is not None else []),
         *(f"{variable.name} {unit_and_range(variable)}".strip() for variable in record.variables),
-        *(f"constant {constant_in_words(constant)}" for constant in record.constants),
+        *constants_in_words(record),
         *evidence(record),
     ]

@@ -105,6 +105,7 @@ SCHEMA = pa.schema(
         *((name, pa.float64()) for name in ("loss_before", "loss_with", "loss_mean")),
         ("variables", pa.list_(VARIABLE)),
         ("constants", pa.list_(CONSTANT)),
+        ("skeleton", pa.string()),
         ("note", pa.string()),
     ]
 )

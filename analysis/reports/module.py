@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..formulas.equation import EquationRecord, constant_in_words, evidence, facts, plain, unit_and_range
+from ..formulas.equation import EquationRecord, constants_in_words, evidence, facts, plain, unit_and_range
 from ..formulas.expression import Expression
 from ..formulas.expression import variables as variables_of
 from ..formulas.printing import python_name, python_names, to_python
+
+ASCII = str.maketrans({"²": "^2", "³": "^3", "±": "+-", "·": "*", "°": "deg", "−": "-", "–": "-", "µ": "u", "μ": "u"})
+"""What our sentences and units say beyond ASCII, in comments that any reader of source text can show."""
 
 HEAD = '''"""Equations that networks trained apart agree on, as functions of NumPy arrays.
 
@@ -76,12 +79,12 @@ def words_about(record: EquationRecord, called: dict[str, str]) -> list[str]:
             for variable in record.variables
             if variable.name in called
         ),
-        *(f"constant {constant_in_words(constant)}" for constant in record.constants),
+        *constants_in_words(record),
         *evidence(record),
         f"status: {record.status}",
         record.note,
     ]
-    return [f"{record.id}: {record.title}{unit}", "", *filter(None, lines)]
+    return [line.translate(ASCII) for line in (f"{record.id}: {record.title}{unit}", "", *filter(None, lines))]
 
 
 def _inert(line: str) -> str:

@@ -105,7 +105,8 @@ def _record(catalogue: Catalogue, identifier: str) -> EquationRecord:
         loss_with=_mean(replaced, "loss_with"),
         loss_mean=_mean(replaced, "loss_mean"),
         constants=tuple(_interval(c, own.get(c["position"], [])) for c in constants) if expression else (),
-        note=_note(row),
+        note=row["reason"] or "",
+        skeleton=row["skeleton"] if expression else "",
     )
 
 
@@ -131,12 +132,6 @@ def _mean(rows: Sequence[Mapping[str, Any]], column: str) -> float:
     """Average over the networks in which it was measured."""
     known = [row[column] for row in rows if row[column] is not None and math.isfinite(row[column])]
     return sum(known) / len(known) if known else math.nan
-
-
-def _note(row: Mapping[str, Any]) -> str:
-    """Say the caution, or why there is no equation, and what the named constants are."""
-    free = f"with its numbers set free: {row['target']} = {row['skeleton']}" if row["status"] != "no_equation" else ""
-    return "; ".join(filter(None, (row["reason"], free)))
 
 
 def _number(value: float | None) -> float:

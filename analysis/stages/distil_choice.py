@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -17,6 +18,11 @@ from ..distillation.search import BUDGETS
 from ..project.study import Study
 from .inner import end_of
 from .stage_cluster import Feature, Member
+
+NUMBERED = re.compile(r"[Ff]\d+")
+"""A feature by its number: which there are is known when units have been grouped."""
+UNNAMED = re.compile(r"i\d+")
+"""An input of a module inside the networks that zoo.toml gives no name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,15 @@ def near(name: str, known: Iterable[str]) -> str:
     return f"did you mean {found[0]!r}?" if found else f"there are {', '.join(names[:20])}"
 
 
+def unknown_term(name: str, known: Sequence[str], asked: Asked, features: Sequence[Feature] = ()) -> NotFound:
+    """Word that equations cannot be written in something, with the names in which they can."""
+    close = get_close_matches(name[:80], [*known, *(feature.id for feature in features)], n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known[:20])}"
+    hint = hint if known else "its inputs are i0, i1 and so on, unless [[distil.inner]] in zoo.toml names them"
+    hint = _numbered(features) if features and NUMBERED.fullmatch(name) else hint
+    return NotFound(f"{name[:80]!r} is neither a variable of {asked.inner or 'the probe'} nor a feature", hint=hint)
+
+
 def _output(features: Sequence[Feature], name: str) -> Feature:
     outputs = {feature.name or feature.id: feature for feature in features if feature.role == "output"}
     found = outputs.get(name) or feature_named(name, list(outputs.values()))
@@ -128,9 +143,16 @@ def _named(name: str, features: Sequence[Feature], networks: Mapping[str, Networ
     if ":" in name:
         return _unit(name, networks, module)
     known = [*(f.name for f in features if f.name), *(f.id for f in features)]
+    if NUMBERED.fullmatch(name):
+        raise NotFound(f"no feature {name[:80]!r}", hint=_numbered(features))
     close = get_close_matches(name[:80], known, n=1)
     hint = "consilience features lists them; a single unit is NETWORK/LAYER:UNIT"
     raise NotFound(f"no feature {name[:80]!r}", hint=f"did you mean {close[0]!r}? {hint}" if close else hint)
+
+
+def _numbered(features: Sequence[Feature]) -> str:
+    """Say how many features there are."""
+    return f"there are F1 to F{len(features)}; consilience features lists them" if features else "there is none"
 
 
 def _unit(name: str, networks: Mapping[str, Network], module: str) -> Feature:

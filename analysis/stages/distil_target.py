@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from ..distillation.consensus import consensus, disagreement, relevance
 from ..distillation.target import Functions, Rows, Sample, Target
 from ..formulas.expression import variables
 from ..project.study import Study
-from .distil_choice import Asked, feature_named
+from .distil_choice import Asked, feature_named, near, unknown_term
 from .ground import Ground
 from .stage_cluster import Feature
 from .witness import Witness, witness
@@ -72,11 +71,9 @@ def terms_of(study: Study, feature: Feature, features: Sequence[Feature], ground
 def _unknown(
     study: Study, name: str, known: Sequence[str], features: Sequence[Feature], asked: Asked
 ) -> BadInput | NotFound:
-    near = get_close_matches(name[:80], [*known, *(feature.id for feature in features)], n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known[:20])}"
     if asked.terms:
-        of = asked.inner or "the probe"
-        return NotFound(f"{name[:80]!r} is neither a variable of {of} nor a feature", hint=hint)
+        return unknown_term(name, known, asked, features)
+    hint = near(name, known)
     return BadInput(f"{study.path}: distil.variables: {name!r} is not a variable of the probe", hint=hint)
 
 
@@ -104,6 +101,7 @@ def make_target(
         None if outside is None else sample(outside),
         functions=functions_of(said, ground) if all(effect.askable for effect in effects.values()) else None,
         linked=linked,
+        lineages=said.lineages,
     )
     return target, effects
 
