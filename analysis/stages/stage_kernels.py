@@ -27,7 +27,7 @@ from ..vision.kernel_substitution import sight, substitute_kernels
 from .families import Family, FamilyMember, index_families
 from .stage_ingest import Ingested, ingest
 
-VERSION = "kernels-1"
+VERSION = "kernels-2"
 PATCHES = 4096
 """So many natural patches tell what a difference between kernels makes of photos."""
 SHOWN, MAPS_SHOWN = 64, 6
@@ -155,7 +155,7 @@ def _row(unit: int, fit: KernelFit, evidence: Evidence) -> dict[str, Any]:
 
 def detects(fit: KernelFit) -> str:
     """Say what a kernel of this form detects: colour, where its axis is not luminance; else edge, line or spot."""
-    if fit.colour_name not in ("luminance", ""):
+    if len(fit.colour) > 1 and fit.colour_name != "luminance":
         return "colour"
     phase = fit.numbers.get("phase")
     if phase is not None:
