@@ -258,6 +258,10 @@ HOLES = {"derived": {"d": "log(m1 - 2)"}}
         ([witness(0), "net"], BOX, {}, "function 2 is no function but str"),
         (lambda row: row[0] * row[1], BOX, {}, r"gives shape \(3,\) for 2 rows"),
         (lambda row: row[5], BOX, {}, r"the function fails on an array of shape \(2, 3\): index 5"),
+        (witness(0), {"m1": (1, 4), "r": (1, 3)}, {}, r"the function fails on an array of shape \(2, 2\): index 2"),
+        (witness(0), {"m1": (1, 4), "sin": (1, 2), "r": (1, 3)}, {}, "'sin' is a function and cannot name a variable"),
+        (witness(0), BOX, {"name": "exp"}, "'exp' is a function and cannot name"),
+        (witness(0), BOX, {"derived": {"sqrt": "m1*2"}}, "'sqrt' is a function and cannot name"),
         (lambda rows: ["a"] * len(rows), BOX, {}, "gives no array of real numbers"),
         (lambda rows: rows[:, 0] + 1j, BOX, {}, "complex numbers"),
         (nn.Linear(5, 1), BOX, {}, r"the function fails on a tensor of shape \(2, 3\)"),
@@ -296,6 +300,7 @@ def test_what_does_not_fit_is_told_with_the_remedy(functions: Any, inputs: Any, 
     with np.errstate(all="ignore"), pytest.raises(BadInput, match=match) as error:
         ladder(functions, inputs, **settings)
     assert error.value.hint
+    assert "index 2" not in match or error.value.hint.endswith("inputs have 2, a range or column each")
     assert isinstance(error.value, BadFormula) or "  " not in error.value.what
 
 
@@ -304,5 +309,9 @@ def test_the_public_verb_takes_functions_or_a_zoo() -> None:
     assert isinstance(law, consilience.Law)
     with pytest.raises(BadInput, match="functions without inputs"):
         consilience.distil([witness(0)])  # type: ignore[call-overload]
+    for wrong in ((["zoo.toml"], {}), ([witness(0), BOX], {"samples": 64})):
+        with pytest.raises(BadInput, match="distil has no setting 'engin'") as error:
+            consilience.distil(*wrong[0], engin="none", **wrong[1])
+        assert error.value.hint == "did you mean 'engine'?"
     with pytest.raises(BadInput, match="a zoo is asked at its own probe"):
         consilience.distil("zoo.toml", rows_of(20))

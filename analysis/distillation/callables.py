@@ -100,9 +100,13 @@ def _plain_values(
     except Exception as error:
         raise BadInput(
             f"{name} fails on an array of shape {rows.shape}: {str(error) or type(error).__name__}",
-            hint="a function takes an array, samples x variables, and gives one value for each row",
+            hint=f"a function takes an array, samples x variables, and gives one value for each row; {_given(rows)}",
         ) from error
     return one_for_each(numbers(found, name), name, output, len(rows))
+
+
+def _given(rows: Any) -> str:
+    return f"inputs have {rows.shape[1]}, a range or column each"
 
 
 def numbers(values: Any, name: str) -> Float[np.ndarray, "*shape"]:
@@ -181,7 +185,7 @@ def _answer(module: nn.Module, name: str, output: int | None, batch: torch.Tenso
     except Exception as error:
         raise BadInput(
             f"{name} fails on a tensor of shape {tuple(batch.shape)}: {str(error) or type(error).__name__}",
-            hint="a module takes a tensor, samples x variables; wrap one that takes something else in a function",
+            hint=f"a module takes a tensor, samples x variables; {_given(batch)}; wrap what takes something else",
         ) from error
     found = found[0] if isinstance(found, tuple | list) else found
     if not hasattr(found, "detach"):

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...zoo.errors import BadInput
 from ...zoo.probe import InputVariable, Probe
-from ..formulas.expression import Variable
+from ..formulas.expression import FUNCTIONS, Variable
 from .callables import numbers
 from .target import Rows
 
@@ -97,7 +97,14 @@ def _check_names(names: Sequence[str], width: int) -> None:
     if len(set(names)) < len(names):
         raise BadInput(f"a name stands twice in {', '.join(map(str, names))}", hint="name each column once")
     for name in names:
-        Variable(str(name))
+        check_name(str(name))
+
+
+def check_name(name: str) -> str:
+    """Give a name back that can stand in a formula. Raises BadFormula, and BadInput for that of a function."""
+    if name in FUNCTIONS:
+        raise BadInput(f"{name!r} is a function and cannot name a variable", hint="give it another name")
+    return Variable(name).name
 
 
 def _is_box(inputs: Any) -> bool:

@@ -12,14 +12,14 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from ...zoo.errors import BadInput
-from ..formulas.expression import Expression, Variable, evaluate
+from ..formulas.expression import Expression, evaluate
 from ..formulas.expression import variables as variables_of
 from ..formulas.parsing import parse
 from .callables import Voice, named, numbers, voices
 from .consensus import consensus, disagreement, relevance
 from .distil import distil as distil_target
 from .distil_evidence import weigh
-from .domain import FEWEST, Domain, domain_of, rows_of, split
+from .domain import FEWEST, Domain, check_name, domain_of, rows_of, split
 from .law import Law, law_of
 from .search import BUDGETS, resolve
 from .target import Functions, Rows, Sample, Target
@@ -64,7 +64,7 @@ def distil(
     domain = domain_of(inputs, names)
     terms = _terms(domain.names, derived or {}, variables)
     asked = _of_values if _are_values(functions) else partial(_of_functions, output=output, linked=linked)
-    tell, name = progress or (lambda step: None), Variable(name).name
+    tell, name = progress or (lambda step: None), check_name(name)
     with threadpool_limits(1):  # the searches fill the processors, and sums stay in one order
         target = asked(functions, domain, terms, name, outside, samples=samples, seed=seed)
         labels = _labels(functions, len(target.fit.values))
@@ -114,7 +114,7 @@ class Terms:
 
 
 def _terms(names: tuple[str, ...], derived: Mapping[str, str | Expression], chosen: Sequence[str] | None) -> Terms:
-    formulas = {Variable(name).name: _formula(name, given, names) for name, given in derived.items()}
+    formulas = {check_name(name): _formula(name, given, names) for name, given in derived.items()}
     known = (*names, *formulas)
     unknown = [name for name in chosen or () if name not in known]
     if unknown:
