@@ -195,7 +195,7 @@ def test_a_single_unit_is_distilled_and_says_that_it_has_no_peers(study):
     assert law.title == "unit tanh-0/0:2"
     assert law.lineages == 1
     assert "one lineage only: no peers" in law.note
-    assert "unit tanh-0/0:2, in 1 networks" in describe(study, law.id)
+    assert "unit tanh-0/0:2, in 1 network," in describe(study, law.id)
 
 
 @pytest.mark.slow

@@ -226,6 +226,15 @@ def test_an_equation_without_peers_says_why(catalogue):
     assert law(row) == "force = m1*m2/r**2"
 
 
+def test_an_equation_of_one_network_counts_in_the_singular(catalogue):
+    alone = {"feature": "a/0:3", "networks": 1, "lineages": 1, "complexity": 1, "extrapolation": 0.5}
+    change(catalogue, "equations", EQUATION, **alone)
+    told = "\n".join(show(catalogue, "E1"))
+    for words in (", 1 node, 1 lineage)", "on the network R² = 0.999990", "unit a/0:3, in 1 network, "):
+        assert words in told
+    assert "consensus" not in told.split("variables, by how far")[0]
+
+
 def test_numbers_are_rounded_for_the_eye():
     assert rounded("3.00000001*x + 9.80665432*y") == "3*x + 9.8067*y"
 

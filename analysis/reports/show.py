@@ -73,12 +73,12 @@ def headline(equation: Row) -> str:
         return f"{equation['equation']}: {equation['reason']}"
     ratio = equation["peer_ratio"]
     if missing(ratio):
-        return f"{equation['equation']}: {equation['reason']}; {equation['complexity']} nodes"
+        return f"{equation['equation']}: {equation['reason']}; {_counted(equation['complexity'], 'node')}"
     caution = ", with a caution" if equation["reason"] else ""
     caution = ", ambiguous" if equation["status"] == "ambiguous" else caution
     return (
         f"{equation['equation']}: peer ratio {ratio:.2f} ± {equation['peer_ratio_error']:.2f}, "
-        f"{equation['complexity']} nodes, {equation['lineages']} lineages{caution}"
+        f"{_counted(equation['complexity'], 'node')}, {_counted(equation['lineages'], 'lineage')}{caution}"
     )
 
 
@@ -103,12 +103,14 @@ def _sentences(equation: Row) -> list[str]:
     said = [
         ("fidelity", "on the consensus of all networks R² = {:.6f} (held-out points)"),
         ("peer_agreement", "networks predict each other with R² = {:.6f}"),
-        ("extrapolation", "10 % outside the probe's range the equation has R² = {:.6f} on the consensus"),
+        ("extrapolation", "10 % outside the probe's range the equation has R² = {:.6f}"),
         ("peer_extrapolation", "where the networks predict each other with R² = {:.6f}"),
         ("gradient_agreement", "its gradient points as the networks' do: mean cosine {:.4f}"),
         ("stability", "of other draws of networks and points {:.0%} choose the same form"),
     ]
-    return [words.format(equation[key]) for key, words in said if not missing(equation[key])]
+    told = [words.format(equation[key]) for key, words in said if not missing(equation[key])]
+    alone = equation["networks"] == 1
+    return [line.replace("the consensus of all networks", "the network") for line in told] if alone else told
 
 
 def _tell_network(catalogue: Catalogue, row: Row) -> list[str]:
@@ -191,7 +193,7 @@ def _tell_equation(catalogue: Catalogue, row: Row) -> list[str]:
         lines.append(f"  the best that was found: {rounded(row['expression'])}")
     lines += support_lines(catalogue, row)
     what = "unit" if ":" in row["feature"] else "feature"
-    lines.append(f"  {what} {row['feature']}, in {_networks(row)}, {_finder(row)}")
+    lines.append(f"  {what} {row['feature']}, in {_counted(row['networks'], 'network')}, {_finder(row)}")
     lines += _relevance(catalogue, row)
     lines.append("  each lineage: R² of the equation, and its error there over that of the peers")
     for each in catalogue.select("agreements", equation=row["equation"]):
@@ -206,8 +208,8 @@ def _tell_equation(catalogue: Catalogue, row: Row) -> list[str]:
     return lines
 
 
-def _networks(row: Row) -> str:
-    return "1 network" if row["networks"] == 1 else f"{row['networks']} networks"
+def _counted(many: int, what: str) -> str:
+    return f"{many} {what}" if many == 1 else f"{many} {what}s"
 
 
 def _finder(row: Row) -> str:
