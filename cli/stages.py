@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,11 +43,11 @@ def _work(verb: str, zoo: Path | None, device: str, wait: float, dry_run: bool, 
 
     with progress() as settings:
         study = open_zoo(zoo, device=device, wait_for_lock=wait, **settings)
-        say(runs.plan(study, **{key: arguments.get(key) for key in ("engine", "budget")}))
+        say(runs.plan(study, **arguments))
         if dry_run:
             return False
-        getattr(runs, verb)(study, **arguments)
-    for line in runs.summary(study, verb):
+        lines = runs.told(study, verb, **arguments)
+    for line in lines:
         answer(line)
     refused = runs.refusals(study)
     for line in (*runs.left_out(study), *refused):
@@ -254,10 +254,11 @@ def distil(
 
     Example: consilience distil seed-1/layers.0:3
 
-    Example: consilience distil --inner message --budget quick
+    Example: consilience distil --inner MODULE --budget quick
     """
     _refuse_folders(features or [])
-    variables = tuple(name.strip() for name in (terms or "").split(",") if name.strip())
+    variables = _names(terms)
+    _refuse_empty({"FEATURE": features or [], "--output": [output], "--inner": [inner]})
     told = {"output": output, "inner": inner, "engine": engine, "budget": budget, "linked": linked}
     arguments = {"only": tuple(features or ()), "variables": variables, **told}
     _stage("distil", zoo, device, wait_for_lock, dry_run, **arguments)
@@ -282,6 +283,21 @@ def tune(zoo: Zoo = None, device: Device = "cpu", wait_for_lock: Wait = 0, dry_r
     Example: consilience tune data/vision
     """
     _stage("tune", zoo, device, wait_for_lock, dry_run)
+
+
+def _names(terms: str | None) -> tuple[str, ...]:
+    """Take names apart that stand between commas."""
+    names = tuple(name.strip() for name in (terms or "").split(","))
+    if terms is not None and not all(names):
+        raise typer.BadParameter("a name is empty; without --in all variables are taken", param_hint="--in")
+    return names if terms is not None else ()
+
+
+def _refuse_empty(given: Mapping[str, Sequence[str | None]]) -> None:
+    """Refuse names without a letter, as a shell makes them of variables that are not set."""
+    for hint, names in given.items():
+        if any(name is not None and not name.strip() for name in names):
+            raise typer.BadParameter("a name is empty; leave it out to take all", param_hint=hint)
 
 
 def _refuse_folders(features: list[str]) -> None:

@@ -634,7 +634,9 @@ def test_a_project_folder_without_rights(warm, tiny):
 
 def test_a_feature_that_is_not_there(warm, studied, tmp_path):
     folder = shutil.copytree(studied[0], tmp_path / "tiny")
-    refused_well(warm("distil", "F999", folder=folder), 4, "no feature 'F999'", "consilience features")
+    refused_well(
+        warm("distil", "F999", folder=folder), 4, "no feature 'F999'", "there are F1 to F", "consilience features"
+    )
 
 
 @pytest.mark.parametrize(
@@ -651,12 +653,35 @@ def test_a_feature_that_is_not_there(warm, studied, tmp_path):
             ("engine 'opreon' is not one of operon, pysr, auto, none", "did you mean 'operon'?"),
         ),
         (("--budget", "60"), 2, ("budget '60' is not one of quick, normal, thorough", "quick")),
+        (("y", "--in", ""), 2, ("a name is empty", "--in")),
+        (("y", "--in", "a,,b"), 2, ("a name is empty", "--in")),
+        (("--output", ""), 2, ("a name is empty", "--output")),
         (("networks/../.",), 2, ("is a zoo, not a feature", "consilience distil --zoo networks/../.")),
     ],
 )
 def test_what_cannot_be_distilled_is_told_with_what_to_type(warm, studied, tmp_path, arguments, code, said):
     folder = shutil.copytree(studied[0], tmp_path / "tiny")
     refused_well(warm("distil", *arguments, folder=folder), code, *said)
+
+
+@pytest.mark.parametrize("arguments", [("--output", "z"), ("y", "--in", "a,c")])
+def test_names_that_zoo_toml_does_not_have_are_told_before_any_work(warm, tiny, arguments):
+    refused_well(warm("distil", *arguments, folder=tiny), 4, repr(arguments[-1][-1]))
+    refused_well(warm("distil", *arguments, "--dry-run", folder=tiny), 4)
+    assert not (tiny / ".consilience").exists()
+
+
+def test_what_was_asked_for_is_told_alone_and_names_that_stand_twice_count_once(warm, studied, tmp_path):
+    folder = shutil.copytree(studied[0], tmp_path / "tiny")
+    done = warm("distil", "y", "--in", "b,a,a", "--engine", "pysr", "--budget", "quick", folder=folder)
+    assert done.code == 0, done.err
+    told = [json.loads(line) for line in lines(warm("equations", folder=folder).out)]
+    (asked,) = [row for row in told if row["terms"]]
+    assert asked["terms"] == "b, a"
+    assert f"pysr was not needed for {asked['equation']}" in done.out
+    identifiers = set(re.findall(r"\bE\d+\b", done.out))
+    assert identifiers == {asked["equation"]}
+    assert lines(done.out)[-1] == f"next: consilience show {asked['equation']}"
 
 
 def test_a_choice_on_the_command_line_goes_before_zoo_toml(warm, studied, tmp_path):

@@ -5,24 +5,17 @@ Each stage is imported when it is run: reading checkpoints needs nothing of what
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ...zoo.errors import BadInput
-from ..project.catalogue import Catalogue
 from ..project.study import Study, open_study
-from ..reports.show import law_lines
-from .seen import saw_kernels, saw_tuning
 from .sources import sources
-
-NULLS_SAID = {
-    "rotated": "with axes turned at random",
-    "shuffled": "with samples shuffled",
-    "untrained": "in untrained twins",
-}
+from .summaries import asked_for, summary
 
 if TYPE_CHECKING:
     from ..alignment.align import Given
@@ -30,9 +23,8 @@ if TYPE_CHECKING:
     from ..alignment.significance import Judgement
     from ..alignment.subspace import Directions
     from ..distillation.law import Law
+    from .distil_choice import Asked
 
-TOLD = 10
-"""Of so many networks what is odd about them is said after `ingest`."""
 DRAWN = 12
 """Of so many outputs `run` draws fronts and agreements by itself; `plot` draws those of all equations."""
 
@@ -55,7 +47,8 @@ def run(study: Study | str | Path) -> Study:
     from .stage_plot import plot
 
     with _alone(study) as opened:
-        distil_features(opened)
+        if not opened.photos_only:
+            distil_features(opened)
         if opened.probe.image:
             _see(opened)
         with opened.reading() as catalogue:
@@ -66,10 +59,10 @@ def run(study: Study | str | Path) -> Study:
 
 def _see(study: Study) -> None:
     from .stage_kernels import describe_kernels
-    from .stage_tuning import tune as work
+    from .stage_maps import match_photos
 
     describe_kernels(study)
-    work(study)
+    match_photos(study)
 
 
 def kernels(study: Study | str | Path) -> Study:
@@ -152,9 +145,13 @@ def cluster(
     """
     if isinstance(first, Study | str | Path):
         from .stage_cluster import cluster as work
+        from .stage_maps import match_photos
 
         with _alone(first) as opened:
-            work(opened)
+            if opened.photos_only:
+                match_photos(opened)
+            else:
+                work(opened)
         return opened
     from ..alignment.significance import group
 
@@ -193,10 +190,21 @@ def distil(first: Any, /, inputs: Any = None, **settings: Any) -> Any:
 
         if inputs is None:
             raise BadInput("functions without inputs", hint="give rows, ranges {name: (low, high)} or a sampler")
-        return distil_functions(first, inputs, **settings)
+        return distil_functions(first, inputs, **_known(distil_functions, settings))
     if inputs is not None:
         raise BadInput("a zoo is asked at its own probe", hint="give functions and inputs, or a zoo alone")
-    return _distil_zoo(first, **settings)
+    return _distil_zoo(first, **_known(_distil_zoo, settings))
+
+
+def _known(verb: Callable[..., Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Give settings back. Raises BadInput for one that the verb does not have, with the nearest that it has."""
+    known = [name for name, one in signature(verb).parameters.items() if one.kind is one.KEYWORD_ONLY]
+    for name in settings:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise BadInput(f"distil has no setting {name!r}", hint=hint)
+    return settings
 
 
 def _distil_zoo(
@@ -210,19 +218,46 @@ def _distil_zoo(
     budget: str | None = None,
     linked: bool = False,
 ) -> Study:
-    from .distil_choice import Asked, with_settings
-    from .stage_distil import distil_features
-
-    asked = Asked(tuple(only), output or "", inner or "", tuple(variables), linked)
-    with _alone(study) as opened:
-        distil_features(with_settings(opened, engine=engine, budget=budget), asked)
+    opened = study if isinstance(study, Study) else open_study(study)
+    _made(opened, asked_of(only, output, inner, variables, linked), engine, budget)
     return opened
 
 
-def plan(study: Study, *, engine: str | None = None, budget: str | None = None) -> str:
-    """Say in one line what a run will do, with another engine or budget than zoo.toml says. Raises BadInput."""
-    from .distil_choice import budgeted, with_settings
+def asked_of(
+    only: Sequence[str] = (),
+    output: str | None = None,
+    inner: str | None = None,
+    variables: Sequence[str] = (),
+    linked: bool = False,
+) -> Asked:
+    """Gather what `distil` is asked for; names that stand twice are taken once."""
+    from .distil_choice import Asked
 
+    once = dict.fromkeys
+    return Asked(tuple(once(only)), output or "", inner or "", tuple(once(variables)), linked)
+
+
+def _made(study: Study, asked: Asked, engine: str | None, budget: str | None) -> tuple[str, ...]:
+    """Distil what was asked for, and give the identifiers of the equations."""
+    from .distil_choice import with_settings
+    from .distil_names import check_names
+    from .stage_distil import distil_features
+
+    wanted = with_settings(study, engine=engine, budget=budget)
+    check_names(study, asked)
+    with study.alone():
+        return distil_features(wanted, asked)
+
+
+def plan(study: Study, *, engine: str | None = None, budget: str | None = None, **asked: Any) -> str:
+    """Say in one line what a run will do, with another engine or budget than zoo.toml says.
+
+    What `distil` is asked for may be given as well. Raises BadInput, and NotFound for names that zoo.toml has not.
+    """
+    from .distil_choice import budgeted, with_settings
+    from .distil_names import check_names
+
+    check_names(study, asked_of(**asked))
     files, manifest = sources(study), study.manifest
     pairs = len(files) * (len(files) - 1) // 2
     told = with_settings(study, engine=engine, budget=budget).manifest.distil
@@ -254,121 +289,21 @@ def left_out(study: Study) -> tuple[str, ...]:
     return tuple(f"left out: {line}" for line in study.probe.left_out) if study.manifest.probe else ()
 
 
-def summary(study: Study, verb: str) -> tuple[str, ...]:
-    """Say what a stage found, most important first, and what to type next."""
-    with study.reading() as catalogue:
-        return tuple(SUMMARIES[verb](study, catalogue))
+def told(study: Study, verb: str, **arguments: Any) -> tuple[str, ...]:
+    """Run a stage by its name and say what came out; where `distil` was asked for something, that alone.
+
+    Raises what the stage raises.
+    """
+    if verb != "distil":
+        STAGES[verb](study, **arguments)
+        return summary(study, verb)
+    engine, budget = arguments.pop("engine", None), arguments.pop("budget", None)
+    asked = asked_of(**arguments)
+    made = _made(study, asked, engine, budget)
+    return asked_for(study, made, engine=engine, alone=asked != asked_of())
 
 
-def _ingested(study: Study, catalogue: Catalogue) -> list[str]:
-    rows = catalogue.select("networks")
-    counts = {status: sum(row["status"] == status for row in rows) for status in ("ok", "warned", "refused")}
-    lineages = len({row["lineage"] for row in rows if row["lineage"]})
-    found = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    told = [f"{row['network']}: {', '.join(row['warnings'])}" for row in rows if row["status"] == "warned"]
-    more = [f"and {len(told) - TOLD} more: consilience networks lists all"] if len(told) > TOLD else []
-    return [f"{len(rows)} checkpoints: {found}; {lineages} lineages", *told[:TOLD], *more, _next(study, "probe")]
-
-
-def _probed(study: Study, catalogue: Catalogue) -> list[str]:
-    layers = catalogue.select("layers")
-    hidden = [row for row in layers if row["role"] == "hidden"]
-    dead = sum(row["dead"] or 0 for row in layers)
-    networks = len({row["network"] for row in layers})
-    units = sum(row["units"] for row in layers)
-    return [
-        f"{networks} networks probed: {units:,} units in {len(hidden)} hidden and {len(layers) - len(hidden)} output "
-        f"layers, {dead} of them dead",
-        _next(study, "align"),
-    ]
-
-
-def _aligned(study: Study, catalogue: Catalogue) -> list[str]:
-    q, chance = study.manifest.align.q, catalogue.chance_passed()
-    lines = []
-    for row in catalogue.count_matches(q):
-        by_chance = f" (by chance {row['null_r']:.3f})" if row["null_r"] is not None else ""
-        lines.append(
-            f"{row['level']}: {row['matches']:,} matches, {row['significant']:,} above the nulls at q = {q:g}; "
-            f"median |r| {row['median_r']:.3f}{by_chance}"
-        )
-        if row["significant"]:
-            passed = [f"{count:.1f} {NULLS_SAID[name]}" for name, count in chance.get(row["level"], {}).items()]
-            lines.append(f"  by the same measure chance gives: {', '.join(passed)}")
-    for level, (without, pairs) in catalogue.unmatched_pairs().items():
-        lines.append(f"{level}: {without} of {pairs} pairs of networks have no match")
-    if len(sources(study)) < 2:
-        lines.append("one network alone has no others to be matched with: add networks that were trained apart")
-    return [*lines, _next(study, "cluster")]
-
-
-def _clustered(study: Study, catalogue: Catalogue) -> list[str]:
-    features = catalogue.select("features")
-    above = [row for row in features if row["above_null"]]
-    units = [row for row in features if row["kind"] == "unit"]
-    several = sum(row["lineages"] > 1 for row in units)
-    directions = [row for row in above if row["kind"] == "direction"]
-    beyond = [
-        f"  {level}: {count} shared directions that are no single units, more than untrained twins share"
-        for level, count in Counter(row["level"] for row in directions).items()
-    ]
-    alone = ["one lineage alone shares nothing with others: add networks that were trained apart"]
-    return [
-        f"{len(units)} features, {several} of them in several lineages, "
-        f"{len(above) - len(directions)} above the nulls at q = {study.manifest.align.q:g} "
-        f"(of outputs {sum(row['role'] == 'output' for row in above)}, "
-        f"of hidden units {sum(row['role'] == 'hidden' for row in above) - len(directions)})",
-        *beyond,
-        *(
-            alone
-            if features and not several and len({row["lineage"] for row in catalogue.select("networks")}) < 2
-            else []
-        ),
-        _next(study, "distil"),
-    ]
-
-
-def _distilled(study: Study, catalogue: Catalogue) -> list[str]:
-    equations = sorted(catalogue.select("equations"), key=lambda row: (row["status"] != "equation", row["number"]))
-    lines = [line for row in equations for line in law_lines(catalogue, row, whole=len(equations) <= 3)]
-    if study.manifest.probe is not None and study.probe.image:
-        lines.append("no equations: photos have no variables in which a formula could be written")
-    if equations and all(row["status"] == "no_equation" for row in equations):
-        lines.insert(0, "no law: no equation predicts a left-out network as well as the other networks do")
-    return [*lines, "", *_clustered(study, catalogue)[:1], *_after(study)]
-
-
-def _after(study: Study) -> list[str]:
-    at = _zoo_option(study)
-    return [
-        f"pictures: {_short(study.project / 'plots')}",
-        f"catalogue: {_short(study.catalogue_path)}",
-        f"next: consilience show E1{at}",
-        f"      consilience features{at}",
-        f"      consilience export laws.md{at}",
-    ]
-
-
-def _next(study: Study, verb: str) -> str:
-    return f"next: consilience {verb} {_short(study.path)}"
-
-
-def _zoo_option(study: Study) -> str:
-    here = study.path.name == "zoo.toml" and Path.cwd().is_relative_to(study.folder)
-    return "" if here else f" --zoo {_short(study.path)}"
-
-
-def _short(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-SUMMARIES: dict[str, Any] = {
-    "kernels": saw_kernels,
-    "tune": saw_tuning,
-    "ingest": _ingested,
-    "probe": _probed,
-    "align": _aligned,
-    "cluster": _clustered,
-    "distil": _distilled,
-    "run": _distilled,
+STAGES: Mapping[str, Callable[..., Study]] = {
+    one.__name__: one for one in (run, ingest, probe, align, cluster, kernels, tune)
 }
+"""What a stage is called on the command line; `distil` is told apart, since it may be asked for something."""
