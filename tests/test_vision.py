@@ -1,0 +1,128 @@
+"""What a planted zoo of vision networks knows comes out of `kernels` and `tune`, and the catalogue answers about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import WarmProgram
+from planted_vision import ANGLES, BLOBS, FREQUENCIES, GABORS, UNITS, plant
+
+from consilience.analysis.project.study import open_study
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory, warm: WarmProgram) -> Path:
+    folder = plant(tmp_path_factory.mktemp("vision") / "zoo")
+    for verb in ("kernels", "tune"):
+        done = warm(verb, folder, folder=folder)
+        assert done.code == 0, done.err
+        assert "Traceback" not in done.err
+        (folder / f"{verb}.txt").write_text(done.out)
+    return folder
+
+
+def rows(folder: Path, table: str, **subject: str) -> list[dict[str, object]]:
+    with open_study(folder).reading() as catalogue:
+        return catalogue.select(table, **subject)
+
+
+def by_unit(folder: Path, table: str, network: int) -> dict[int, dict[str, object]]:
+    """Rows of the first layer by what was planted there, whatever the order of the network's units."""
+    order = np.load(folder / f"order-{network}.npy")
+    found = rows(folder, table, network=f"net{network}", layer="first")
+    return {int(order[int(str(row["unit"]))]): row for row in found}
+
+
+@pytest.mark.parametrize("network", [0, 1])
+def test_planted_gabors_get_their_numbers_back(seen: Path, network: int) -> None:
+    found = by_unit(seen, "kernels", network)
+    for unit in range(GABORS):
+        row = found[unit]
+        assert row["explained"], row
+        turn = (float(str(row["angle"])) - ANGLES[unit] + np.pi / 2) % np.pi - np.pi / 2
+        assert abs(np.rad2deg(turn)) < 2
+        assert float(str(row["frequency"])) == pytest.approx(FREQUENCIES[unit], rel=0.03)
+        assert row["colour"] == "luminance"
+
+
+@pytest.mark.parametrize("network", [0, 1])
+def test_opponent_blobs_are_colour_and_noise_is_not_reduced(seen: Path, network: int) -> None:
+    found = by_unit(seen, "kernels", network)
+    for unit in range(GABORS, BLOBS):
+        assert (found[unit]["detector"], found[unit]["colour"]) == ("colour", "red-green")
+    assert all(found[unit]["detector"] == "not reduced" for unit in range(BLOBS, UNITS))
+
+
+def test_equations_in_the_place_of_kernels_keep_more_than_baselines(seen: Path) -> None:
+    for network in ("net0", "net1"):
+        told = {row["kind"]: float(str(row["response"])) for row in rows(seen, "kernel_substitutions", network=network)}
+        assert told["equations"] > max(told["shuffled"], told["mean"])
+
+
+def test_depthwise_forms_are_families_of_both_networks(seen: Path) -> None:
+    families = [row for row in rows(seen, "features") if str(row["feature"]).startswith("K")]
+    assert {"spot", "edge"} <= {row["detector"] for row in families if row["above_null"]}
+    assert all(row["lineages"] == 2 for row in families)
+
+
+@pytest.mark.parametrize("network", [0, 1])
+def test_gabors_are_tuned_to_the_angle_that_they_have(seen: Path, network: int) -> None:
+    found = by_unit(seen, "tunings", network)
+    for unit in range(GABORS):
+        row = found[unit]
+        assert row["detector"] in ("line", "edge")
+        turn = (float(str(row["angle"])) - ANGLES[unit] + np.pi / 2) % np.pi - np.pi / 2
+        assert abs(np.rad2deg(turn)) < 3
+        assert float(str(row["f1_f0"])) > 1
+
+
+def test_a_family_has_one_equation_with_evidence(seen: Path, warm: WarmProgram) -> None:
+    families = [row for row in rows(seen, "features") if str(row["feature"]).startswith("T")]
+    assert families
+    done = warm("show", str(families[0]["feature"]), folder=seen)
+    assert done.code == 0
+    assert "in 2 lineages" in done.out
+    assert "peer ratio" in done.out
+
+
+def test_the_catalogue_answers_in_the_words_of_the_question(seen: Path, warm: WarmProgram) -> None:
+    done = warm("features", "--kind", "spot", "--in", "2 of 2", "--format", "jsonl", folder=seen)
+    assert done.code == 0
+    assert {json.loads(line)["detector"] for line in done.out.splitlines()} == {"spot"}
+    done = warm("compare", "net0", "net1", "--format", "jsonl", folder=seen)
+    assert done.code == 0
+    assert all(json.loads(line)["net0"] and json.loads(line)["net1"] for line in done.out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "words"),
+    [
+        (("features", "--kind", "ear"), 4, "there are"),
+        (("features", "--in", "many"), 2, '"3 of 7"'),
+        (("features", "--in", "2 of 9"), 2, "the zoo has 2 lineages"),
+        (("compare", "net0", "net7"), 4, "consilience networks"),
+        (("features", "--in", "999999"), 4, "loosen"),
+    ],
+)
+def test_what_cannot_be_answered_is_told(
+    seen: Path, warm: WarmProgram, asked: tuple[str, ...], code: int, words: str
+) -> None:
+    done = warm(*asked, folder=seen)
+    assert (done.code, done.out) == (code, "")
+    assert words in done.err
+
+
+def test_a_second_run_computes_nothing_and_says_the_same(seen: Path, warm: WarmProgram) -> None:
+    kept = {path: path.stat().st_mtime_ns for path in (seen / ".consilience").rglob("*.npz")}
+    done = warm("tune", seen, folder=seen)
+    assert done.out == (seen / "tune.txt").read_text()
+    assert {path: path.stat().st_mtime_ns for path in (seen / ".consilience").rglob("*.npz")} == kept
+
+
+def test_numbers_are_not_images(tiny: Path, warm: WarmProgram) -> None:
+    done = warm("tune", tiny, folder=tiny)
+    assert done.code == 2
+    assert "stimuli are for vision networks" in done.err
