@@ -33,7 +33,7 @@ from .stage_kernels import Described, describe_kernels
 from .stage_tuning import FAMILIES, OWN, Tuning, family_rows, tune
 
 VERSION = "seen-1"
-CURVES = 12
+CURVES = 5
 """Curves of one network in a picture of tuning at the most, those that the law does best for."""
 CROPS = 9
 """Crops that a unit answers most to."""
