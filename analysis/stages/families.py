@@ -14,6 +14,8 @@ from ..formulas.parsing import parse
 from ..project.study import Study
 from .stage_cluster import EQUATION_TABLES
 
+DESCRIBED = 2.0
+"""A form that errs this many times as much as the peers do is a description of what they share, and says so."""
 PAIRS = ("shared", "by_lineage", "coverage")
 
 
@@ -136,6 +138,7 @@ def _coverage(name: str, network: str, found: tuple[float, float]) -> dict[str, 
 def _equation(name: str, family: Family) -> dict[str, list[dict[str, Any]]]:
     expression, equation = parse(family.expression), f"E{name}"
     ratios = [ratio for _, ratio in family.by_lineage.values()]
+    peers = float(np.median(ratios)) if ratios else None
     row = {
         "equation": equation,
         "number": family.number,
@@ -143,13 +146,13 @@ def _equation(name: str, family: Family) -> dict[str, list[dict[str, Any]]]:
         "target": name,
         "unit": "",
         "status": "equation" if family.above_null else "no_equation",
-        "reason": "" if family.above_null else "not above what chance gives",
+        "reason": _reason(family, peers),
         "expression": family.expression,
         "latex": expression.latex(),
         "skeleton": family.form,
         "complexity": complexity(expression),
         "fidelity": family.fidelity,
-        "peer_ratio": float(np.median(ratios)) if ratios else None,
+        "peer_ratio": peers,
         "peer_ratio_error": float(np.std(ratios) / len(ratios) ** 0.5) if len(ratios) > 1 else None,
         "networks": family.networks,
         "lineages": family.lineages,
@@ -166,6 +169,16 @@ def _equation(name: str, family: Family) -> dict[str, list[dict[str, Any]]]:
             for lineage, (r2, ratio) in family.by_lineage.items()
         ],
     }
+
+
+def _reason(family: Family, peers: float | None) -> str:
+    if not family.above_null:
+        return "not above what chance gives"
+    if peers is None or peers <= DESCRIBED:
+        return ""
+    return (
+        f"describes more than it explains: networks agree with one another {peers:.1f} times better than with this form"
+    )
 
 
 def _constant(equation: str, place: int, name: str, found: tuple[float, float]) -> dict[str, Any]:

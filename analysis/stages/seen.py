@@ -11,6 +11,7 @@ from typing import Any
 from ..project.catalogue import Catalogue
 from ..project.study import Study
 from ..reports.show import law
+from ..reports.show_evidence import missing
 
 Row = Mapping[str, Any]
 
@@ -33,7 +34,7 @@ def saw_kernels(study: Study, catalogue: Catalogue) -> list[str]:
 
 def _kept(told: Mapping[str, Row]) -> str:
     """Say what is left of a network's outputs with the equations, and with baselines of the same size."""
-    classes = told["equations"]["agreement"] is not None
+    classes = not missing(told["equations"]["agreement"])
     column, what = ("agreement", "same class") if classes else ("r2", "R² of the outputs")
     others = ", ".join(f"{kind} {row[column]:.3f}" for kind, row in told.items() if kind != "equations")
     return f"{what} {told['equations'][column]:.3f} on {told['equations']['images']} photos ({others})"
