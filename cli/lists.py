@@ -88,7 +88,8 @@ def features(
         told = condition(catalogue, kind=kind, shared=shared, where=where)
         rows = catalogue.listing("features", where=told, sort=sort, limit=limit)
     asked = told is not None or limit == 0
-    hint = "loosen --kind, --in, --where or --limit" if asked else "no features yet: consilience run"
+    loosen = "loosen --kind, --in, --where or --limit" if kind or shared else "loosen --where or --limit"
+    hint = loosen if asked else "no features yet: consilience run"
     seen = any(row["detector"] for row in rows.dicts())
     _emit(rows, format, quiet, hint=hint, brief=BRIEF["detectors" if seen else "features"])
 

@@ -476,11 +476,11 @@ def test_a_sheet_is_drawn_of_any_side_without_words_beyond_it(side):
 @pytest.mark.parametrize(
     ("value", "unit", "said"),
     [
-        (0, "rad", "0"),
+        (0.0, "rad", "0"),
         (pi, "rad", "π"),
         (2 * pi / 3, "rad", "2π/3"),
         (pi / 36, "rad", "π/36"),
-        (-8, "px", "−8"),
+        (-8.0, "px", "−8"),
         (0.35, "", "0.35"),
     ],
 )

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import WarmProgram
 from planted_vision import ANGLES, BLOBS, FREQUENCIES, GABORS, UNITS, plant
 
 from consilience.analysis.project.study import open_study
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory, warm: WarmProgram) -> Path:
+def seen(tmp_path_factory: pytest.TempPathFactory, warm) -> Path:
     folder = plant(tmp_path_factory.mktemp("vision") / "zoo")
     for verb in ("kernels", "tune"):
         done = warm(verb, folder, folder=folder)
@@ -79,7 +78,7 @@ def test_gabors_are_tuned_to_the_angle_that_they_have(seen: Path, network: int) 
         assert float(str(row["f1_f0"])) > 1
 
 
-def test_a_family_has_one_equation_with_evidence(seen: Path, warm: WarmProgram) -> None:
+def test_a_family_has_one_equation_with_evidence(seen: Path, warm) -> None:
     families = [row for row in rows(seen, "features") if str(row["feature"]).startswith("T")]
     assert families
     done = warm("show", str(families[0]["feature"]), folder=seen)
@@ -88,7 +87,7 @@ def test_a_family_has_one_equation_with_evidence(seen: Path, warm: WarmProgram) 
     assert "peer ratio" in done.out
 
 
-def test_the_catalogue_answers_in_the_words_of_the_question(seen: Path, warm: WarmProgram) -> None:
+def test_the_catalogue_answers_in_the_words_of_the_question(seen: Path, warm) -> None:
     done = warm("features", "--kind", "spot", "--in", "2 of 2", "--format", "jsonl", folder=seen)
     assert done.code == 0
     assert {json.loads(line)["detector"] for line in done.out.splitlines()} == {"spot"}
@@ -107,22 +106,20 @@ def test_the_catalogue_answers_in_the_words_of_the_question(seen: Path, warm: Wa
         (("features", "--in", "999999"), 4, "loosen"),
     ],
 )
-def test_what_cannot_be_answered_is_told(
-    seen: Path, warm: WarmProgram, asked: tuple[str, ...], code: int, words: str
-) -> None:
+def test_what_cannot_be_answered_is_told(seen: Path, warm, asked: tuple[str, ...], code: int, words: str) -> None:
     done = warm(*asked, folder=seen)
     assert (done.code, done.out) == (code, "")
     assert words in done.err
 
 
-def test_a_second_run_computes_nothing_and_says_the_same(seen: Path, warm: WarmProgram) -> None:
+def test_a_second_run_computes_nothing_and_says_the_same(seen: Path, warm) -> None:
     kept = {path: path.stat().st_mtime_ns for path in (seen / ".consilience").rglob("*.npz")}
     done = warm("tune", seen, folder=seen)
     assert done.out == (seen / "tune.txt").read_text()
     assert {path: path.stat().st_mtime_ns for path in (seen / ".consilience").rglob("*.npz")} == kept
 
 
-def test_numbers_are_not_images(tiny: Path, warm: WarmProgram) -> None:
+def test_numbers_are_not_images(tiny: Path, warm) -> None:
     done = warm("tune", tiny, folder=tiny)
     assert done.code == 2
     assert "stimuli are for vision networks" in done.err
