@@ -119,6 +119,14 @@ def test_a_second_run_computes_nothing_and_says_the_same(seen: Path, warm) -> No
     assert {path: path.stat().st_mtime_ns for path in (seen / ".consilience").rglob("*.npz")} == kept
 
 
+def test_what_was_seen_can_be_drawn(seen: Path, warm) -> None:
+    done = warm("plot", "kernels", "tuning", "shares", "table", "detectors", "--out", "figures", folder=seen)
+    assert done.code == 0, done.err
+    drawn = {Path(line).name for line in done.out.splitlines()}
+    assert {"kernels.png", "kernels-first.svg", "tuning.png", "shares.png", "table.png", "detector-T1.png"} <= drawn
+    assert all((seen / "figures" / name).stat().st_size > 1000 for name in drawn)
+
+
 def test_numbers_are_not_images(tiny: Path, warm) -> None:
     done = warm("tune", tiny, folder=tiny)
     assert done.code == 2

@@ -18,6 +18,7 @@ from ...zoo.stimuli import find_stimulus, render
 from ...zoo.store import content_key
 from ..formulas.fit import predict
 from ..formulas.parsing import parse
+from ..formulas.printing import to_text
 from ..project.study import Study
 from ..vision.kernel_forms import fit_form
 from ..vision.plot_detectors import DetectorMember, draw_detector
@@ -32,13 +33,15 @@ from .families import Family, FamilyMember
 from .stage_kernels import Described, describe_kernels
 from .stage_tuning import FAMILIES, OWN, Tuning, family_rows, tune
 
-VERSION = "seen-1"
+VERSION = "seen-2"
 CURVES = 5
 """Curves of one network in a picture of tuning at the most, those that the law does best for."""
 CROPS = 9
 """Crops that a unit answers most to."""
 PHOTOS = 64
 """Photos among which these are looked for."""
+DIGITS = 3
+"""Digits of the numbers of formulas in pictures."""
 SIDE = 48
 """The side in pixels of crops, and of stimuli that stand for a feature in a table."""
 LEAST = 16
@@ -68,7 +71,7 @@ def _draw_families(found: Described) -> Figure:
         KernelRow(
             name=f"K{family.number} {family.detector}",
             cells={name: _cell(np.array(image), family.form) for name, image in family.images.items()},
-            formula=family.expression,
+            formula=_short(family),
             detail=f"{family.form.replace('_', ' ')}, {len(family.members):,} kernels",
         )
         for family in found.families
@@ -77,6 +80,10 @@ def _draw_families(found: Described) -> Figure:
     above = sum(family.above_null for family in found.families)
     finding = f"{above} of {len(found.families)} forms of depthwise kernels are shared above chance"
     return draw_kernels(rows, networks=networks, finding=finding)
+
+
+def _short(family: Family) -> str:
+    return to_text(parse(family.expression), digits=DIGITS)
 
 
 def _cell(image: Float[np.ndarray, "rows columns"], form: str) -> KernelCell:
@@ -136,7 +143,7 @@ def _panel(found: Tuning, family: Family) -> TuningPanel:
         curves=[_curve(found, member, kind, rows) for member in _some(family.members)],
         law_places=fine,
         law_responses=_scaled(law),
-        formula=family.expression,
+        formula=_short(family),
         law=family.form,
         r2=family.fidelity,
     )
@@ -195,7 +202,7 @@ def _draw_table(study: Study, kernel: Described, tuning: Tuning) -> Figure:
             family.lineages,
             len(lineages),
             kernel=np.mean([np.array(image) for image in family.images.values()], axis=0)[None],
-            formula=family.expression,
+            formula=_short(family),
         )
         for family in kernel.families
         if family.above_null
@@ -207,7 +214,7 @@ def _draw_table(study: Study, kernel: Described, tuning: Tuning) -> Figure:
             family.lineages,
             len(lineages),
             stimulus=_liked(tuning, family),
-            formula=family.expression,
+            formula=_short(family),
             percentile=100 * (1 - family.p),
         )
         for family in tuning.families
