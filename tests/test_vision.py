@@ -127,7 +127,18 @@ def test_what_was_seen_can_be_drawn(seen: Path, warm) -> None:
     assert all((seen / "figures" / name).stat().st_size > 1000 for name in drawn)
 
 
-def test_numbers_are_not_images(tiny: Path, warm) -> None:
-    done = warm("tune", tiny, folder=tiny)
+@pytest.mark.parametrize(
+    ("verb", "words"), [("tune", "stimuli are for vision"), ("kernels", "no network has convolutions")]
+)
+def test_numbers_are_not_images(tiny: Path, warm, verb: str, words: str) -> None:
+    done = warm(verb, tiny, folder=tiny)
     assert done.code == 2
-    assert "stimuli are for vision networks" in done.err
+    assert words in done.err
+
+
+def test_photos_alone_lead_from_checkpoints_to_pictures(seen: Path, warm) -> None:
+    done = warm("run", seen, folder=seen)
+    assert done.code == 0, done.err
+    assert "features of maps over photos" in done.out
+    assert "K1" in done.out
+    assert "next: consilience show K1" in done.out

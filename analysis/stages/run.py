@@ -47,22 +47,26 @@ def run(study: Study | str | Path) -> Study:
     from .stage_plot import plot
 
     with _alone(study) as opened:
-        if not opened.photos_only:
+        seen = opened.probe.image and _see(opened)
+        if not (seen and opened.photos_only):
             distil_features(opened)
-        if opened.probe.image:
-            _see(opened)
         with opened.reading() as catalogue:
             outputs = catalogue.equations_of_outputs()
         plot(opened, equations=outputs[:DRAWN])
     return opened
 
 
-def _see(study: Study) -> None:
+def _see(study: Study) -> bool:
+    """Find what vision networks see; say whether there are any."""
     from .stage_kernels import describe_kernels
     from .stage_maps import match_photos
+    from .stage_present import can_see
 
+    if not can_see(study):
+        return False
     describe_kernels(study)
     match_photos(study)
+    return True
 
 
 def kernels(study: Study | str | Path) -> Study:
@@ -146,9 +150,10 @@ def cluster(
     if isinstance(first, Study | str | Path):
         from .stage_cluster import cluster as work
         from .stage_maps import match_photos
+        from .stage_present import can_see
 
         with _alone(first) as opened:
-            if opened.photos_only:
+            if opened.photos_only and can_see(opened):
                 match_photos(opened)
             else:
                 work(opened)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
-from ...zoo.errors import Refused
+from ...zoo.errors import BadInput, Refused
 from ...zoo.kernels import Convolution, convolutions, kernels
 from ...zoo.network import Network
 from ...zoo.store import content_key, write_atomically
@@ -61,17 +61,22 @@ class Described:
 def describe_kernels(study: Study) -> Described:
     """Find closed forms of first-layer kernels and families of depthwise ones; what was found before is kept.
 
-    Networks whose weights cannot be reached, and those without convolutions, are left out.
+    Networks whose weights cannot be reached, and those without convolutions, are left out. Raises BadInput where
+    none is left.
     """
     usable = [(item, item.network) for item in ingest(study) if item.network is not None]
     held = {item.source.name: (item, network, _convolutions(network)) for item, network in usable}
     held = {name: (item, network, found) for name, (item, network, found) in held.items() if found}
+    if not held:
+        what = f"{study.path}: no network has convolutions whose kernels can be read"
+        raise BadInput(what, hint="kernels are of vision networks; of ONNX graphs they cannot be reached")
     firsts = {}
     for name in study.each("kernels", list(held), name=str):
         item, network, found = held[name]
         first = min(found.values(), key=lambda convolution: convolution.step)
         firsts[name] = (first.layer, _of_first(study, item, network, first.layer))
-    key = content_key(VERSION, [(name, item.key) for name, (item, _, _) in held.items()], study.manifest.seed)
+    known = [(name, item.key, network.lineage) for name, (item, network, _) in held.items()]
+    key = content_key(VERSION, known, study.manifest.seed)
     file = study.store.result_path("kernels", key, ".json")
     if not file.exists():
         with threadpool_limits(1):

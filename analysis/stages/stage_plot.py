@@ -24,6 +24,7 @@ from ..project.catalogue import Catalogue
 from ..project.study import Study
 from ..reports.show import rounded
 from . import plot_rows
+from .families import is_family
 from .ground import ground_of
 from .plot_seen import SEEN
 from .stage_align import Aligned
@@ -54,10 +55,11 @@ def plot(
         raise BadInput(f"no picture {unknown[0]!r}", hint=f"there are {', '.join((*PICTURES, *SEEN))}")
     out = folder or study.project / "plots"
     with study.reading() as catalogue:
-        if not catalogue.select("features"):
-            raise NotFound("nothing to draw yet", hint=f"consilience run {study.path}")
-    drawings = [] if study.photos_only else _of_features(study, pictures, equations)
-    if study.probe.image:
+        features = [str(row["feature"]) for row in catalogue.select("features")]
+    if not features:
+        raise NotFound("nothing to draw yet", hint=f"consilience run {study.path}")
+    drawings = [] if all(map(is_family, features)) else _of_features(study, pictures, equations)
+    if any(map(is_family, features)):
         drawings += [d for name in pictures or SEEN if name in SEEN for d in SEEN[name](study)]
     if not drawings:
         raise NotFound("nothing to draw yet", hint=f"consilience run {study.path}")

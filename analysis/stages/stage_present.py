@@ -20,7 +20,7 @@ from ...zoo.step import Followed
 from ...zoo.stimuli import find_stimulus, grid, render
 from ...zoo.store import content_key, write_atomically
 from ..project.study import Study
-from .stage_ingest import ingest
+from .stage_ingest import Ingested, ingest
 
 VERSION = "present-2"
 EARLY = 8
@@ -102,7 +102,7 @@ def present(study: Study) -> tuple[Presented, ...]:
     Networks that cannot be shown images are left out, and ONNX graphs, of which all would be run for every one of
     thousands of stimuli. Raises BadInput where none is left.
     """
-    usable = [item for item in ingest(study) if item.network is not None and _sees(item.network)]
+    usable = _seeing(study)
     if not usable:
         raise BadInput(f"{study.path}: no network has maps over an image", hint="stimuli are for vision networks")
     found = []
@@ -110,6 +110,15 @@ def present(study: Study) -> tuple[Presented, ...]:
         assert item.network is not None
         found.append(_presented(study, item.network, item.key))
     return tuple(found)
+
+
+def can_see(study: Study) -> bool:
+    """Tell whether any network of the zoo can be shown stimuli."""
+    return bool(_seeing(study))
+
+
+def _seeing(study: Study) -> list[Ingested]:
+    return [item for item in ingest(study) if item.network is not None and _sees(item.network)]
 
 
 def present_twin(study: Study, presented: Presented, draw: int) -> Presented:

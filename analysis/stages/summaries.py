@@ -73,7 +73,7 @@ def _aligned(study: Study, catalogue: Catalogue) -> list[str]:
 
 
 def _clustered(study: Study, catalogue: Catalogue) -> list[str]:
-    if study.photos_only:
+    if _only_seen(catalogue):
         return [*saw_maps(study, catalogue), _next(study, "tune")]
     features = catalogue.select("features")
     above = [row for row in features if row["above_null"]]
@@ -126,7 +126,7 @@ def _unneeded(rows: Sequence[Mapping[str, Any]], engine: str | None) -> list[str
 def _distilled(study: Study, catalogue: Catalogue) -> list[str]:
     equations = sorted(catalogue.select("equations"), key=lambda row: (row["status"] != "equation", row["number"]))
     lines = [line for row in equations for line in law_lines(catalogue, row, whole=len(equations) <= 3)]
-    if study.photos_only:
+    if _only_seen(catalogue):
         lines = [line for saw in (saw_kernels, saw_tuning, saw_maps) for line in saw(study, catalogue)]
         return [*lines, "", *_after(study, seen=True)]
     if study.manifest.probe is not None and study.probe.image:
@@ -134,6 +134,12 @@ def _distilled(study: Study, catalogue: Catalogue) -> list[str]:
     if equations and all(row["status"] == "no_equation" for row in equations):
         lines.insert(0, "no law: no equation predicts a left-out network as well as the other networks do")
     return [*lines, "", *_clustered(study, catalogue)[:1], *_after(study)]
+
+
+def _only_seen(catalogue: Catalogue) -> bool:
+    """Tell a catalogue of what vision networks see, whose outputs were not compared."""
+    indexed = [catalogue.indexed(stage, "zoo") for stage in ("maps", "cluster")]
+    return indexed[0] is not None and indexed[1] is None
 
 
 def _after(study: Study, *, seen: bool = False) -> list[str]:
