@@ -17,6 +17,7 @@ from ...zoo.kernels import Convolution, convolutions, kernels
 from ...zoo.network import Network
 from ...zoo.store import content_key, write_atomically
 from ..formulas.printing import to_text
+from ..project.processes import apart
 from ..project.study import Study
 from ..vision.kernel_families import KernelFamily
 from ..vision.kernel_families import families as kernel_families
@@ -113,7 +114,7 @@ def _fitted(study: Study, network: Network, layer: str, photos: np.ndarray | Non
     """Race the forms on every kernel; on the metric of one half of the photos, put into the network on the other."""
     given, seed = kernels(network, layer), study.manifest.seed
     live = np.flatnonzero(np.linalg.norm(given.reshape(len(given), -1), axis=1) > 1e-6 * np.linalg.norm(given))
-    fits = tuple(race(given[unit])[0] for unit in live)
+    fits = tuple(raced[0] for raced in apart(race, given[live]))
     evidence = shape_evidence(given[live], fits, seed=seed)
     if photos is None:
         rows = [_row(int(unit), fit, told) for unit, fit, told in zip(live, fits, evidence, strict=True)]

@@ -16,12 +16,13 @@ from threadpoolctl import threadpool_limits
 from ...zoo.stimuli import find_stimulus
 from ...zoo.store import content_key, write_atomically
 from ..formulas.printing import to_text
+from ..project.processes import apart
 from ..project.study import Study
 from ..vision.tuned import COORDINATES, STIMULUS, Shown, Tuned, tune_units
 from ..vision.tuning_families import fit_family, leave_lineages_out
 from ..vision.tuning_laws import LAWS, TuningLaw
 from .families import Family, FamilyMember, index_families
-from .stage_present import STIMULI, Presented, present, present_twin, shown
+from .stage_present import STIMULI, Field, Presented, present, present_twin, shown
 
 VERSION = "tuning-2"
 TWINS = 2
@@ -103,27 +104,33 @@ def _of_network(study: Study, presented: Presented) -> dict[str, Any]:
     key = content_key(VERSION, presented.key, TWINS)
     file = study.store.result_path("tuning", key, ".json")
     if not file.exists():
-        with threadpool_limits(1):
-            twins = [present_twin(study, presented, draw) for draw in range(TWINS)]
-            found = {
-                layer.name: {
-                    "units": [_plain(unit) for unit in _tuned(presented, layer.name)],
-                    "twins": [[unit.detector for unit in _tuned(twin, layer.name)] for twin in twins],
-                    "field": asdict(presented.field(layer.name)),
-                }
-                for layer in presented.layers
+        seen = (presented, *(present_twin(study, presented, draw) for draw in range(TWINS)))
+        layers = [layer.name for layer in presented.layers]
+        tuned = apart(_tuned, [_given(one, layer) for layer in layers for one in seen])
+        found = {
+            layer: {
+                "units": [_plain(unit) for unit in next(tuned)],
+                "twins": [[unit.detector for unit in next(tuned)] for _ in range(TWINS)],
+                "field": asdict(presented.field(layer)),
             }
+            for layer in layers
+        }
         with write_atomically(file) as temporary:
             temporary.write_text(json.dumps(found))
     return dict(json.loads(file.read_text()))
 
 
-def _tuned(presented: Presented, layer: str) -> tuple[Tuned, ...]:
+def _given(presented: Presented, layer: str) -> tuple[Mapping[str, Shown], Field]:
+    """Gather what the units of a layer gave, less that to grey, and what they see."""
     grey = presented.blank(layer)[:, None].astype(np.float64)
     stimuli = {
         name: Shown(find_stimulus(name).names, shown(name), presented.responses(layer, name) - grey) for name in STIMULI
     }
-    field = presented.field(layer)
+    return stimuli, presented.field(layer)
+
+
+def _tuned(given: tuple[Mapping[str, Shown], Field]) -> tuple[Tuned, ...]:
+    stimuli, field = given
     return tune_units(stimuli, lattice=field.lattice, centre=(field.middle, field.middle))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from ..project.processes import apart
 from .kernel_forms import KernelFit, Metric, fit_form, raced_forms
 from .kernel_shapes import SHAPES, Kernel
 
@@ -90,7 +91,7 @@ def shape_evidence(
 ) -> tuple[Evidence, ...]:
     """Compare the R² of each kernel's fit with the race of the layer's nulls, `nulls` kernels of each kind."""
     made = {name: null[:nulls] for name, null in kernel_nulls(_repeated(kernels, nulls), seed).items()}
-    scores = {name: np.array([race(kernel)[0].r2 for kernel in null]) for name, null in made.items()}
+    scores = {name: np.array([fits[0].r2 for fits in apart(race, null)]) for name, null in made.items()}
     null_95 = {name: float(np.percentile(score, 95)) for name, score in scores.items()}
     hardest = scores[max(null_95, key=null_95.__getitem__)]
     floor = SMALL_FLOOR if min(kernels.shape[2:]) <= SMALL else FLOOR
