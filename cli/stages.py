@@ -40,6 +40,7 @@ def _stage(verb: str, zoo: Path | None, device: str, wait: float, dry_run: bool,
 def _work(verb: str, zoo: Path | None, device: str, wait: float, dry_run: bool, **arguments: Any) -> bool:
     """Run a stage, say what came of it, and tell whether a checkpoint was refused."""
     from ..analysis.stages import run as runs
+    from ..analysis.stages.set_aside import set_aside
 
     with progress() as settings:
         study = open_zoo(zoo, device=device, wait_for_lock=wait, **settings)
@@ -49,7 +50,7 @@ def _work(verb: str, zoo: Path | None, device: str, wait: float, dry_run: bool, 
         lines = runs.told(study, verb, **arguments)
     for line in lines:
         answer(line)
-    refused = runs.refusals(study)
+    refused = (*runs.refusals(study), *set_aside(study))
     for line in (*runs.left_out(study), *refused):
         say(line)
     return bool(refused)

@@ -9,6 +9,8 @@ from threadpoolctl import threadpool_limits
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
+IDLE = 30
+"""Seconds after which a process that nobody asks ends by itself."""
 
 
 def apart(function: Callable[[Given], Made], items: Iterable[Given], *, least: int = 2) -> Iterator[Made]:
@@ -26,5 +28,5 @@ def apart(function: Callable[[Given], Made], items: Iterable[Given], *, least: i
         with threadpool_limits(1):
             yield from map(function, known)
         return
-    with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
+    with parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1, idle_worker_timeout=IDLE):
         yield from Parallel(return_as="generator", max_nbytes=None)(delayed(function)(item) for item in known)

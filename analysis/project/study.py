@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ...zoo.errors import BadInput, BadManifest, NotFound
 from ...zoo.manifest import Manifest, ProbeTable, read_manifest
@@ -22,6 +22,7 @@ FOLDER = ".consilience"
 PATIENCE = 30.0
 """Seconds that a write waits for those who read."""
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 class Stopped(Exception):
@@ -53,6 +54,7 @@ class Study:
     report: Callable[[Progress], None] = field(default=_silent, repr=False)
     stop: Callable[[], bool] = field(default=lambda: False, repr=False)
     home: Path | None = None
+    _held: list[dict[str, Any]] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def folder(self) -> Path:
@@ -105,9 +107,27 @@ class Study:
         """What all networks are shown. Raises BadManifest where zoo.toml does not say it."""
         return make_probe(self.probe_table, folder=self.folder, seed=self.manifest.seed)
 
-    def alone(self) -> AbstractContextManager[None]:
-        """Keep other runs out of this project for as long as a verb works; readers may look between writes."""
-        return locked(self.project / "run.lock", wait=self.wait_for_lock)
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other runs out of this project for as long as a verb works; readers may look between writes.
+
+        Raises CatalogueLocked.
+        """
+        with locked(self.project / "run.lock", wait=self.wait_for_lock):
+            self._held.append({})
+            try:
+                yield
+            finally:
+                self._held.pop()
+
+    def once(self, what: str, make: Callable[[], Made]) -> Made:
+        """Make something once while the study is alone, and as often as it is asked for otherwise: files may change."""
+        if not self._held:
+            return make()
+        held, name = self._held[-1], f"{what} {self.key}"
+        if name not in held:
+            held[name] = make()
+        return cast(Made, held[name])
 
     def writing(self) -> AbstractContextManager[Catalogue]:
         """Open the catalogue for writing; see `catalogue.writing`. Readers are brief, so they are waited for."""

@@ -22,6 +22,7 @@ from ...zoo.sandbox import Sandbox
 from ...zoo.store import content_key, write_atomically
 from ..project.study import Study
 from .kinship import Descendant, Kin, lineages_of
+from .set_aside import forget_failures
 from .sources import Source, shown, sources
 
 VERSION = "ingest-3"
@@ -50,9 +51,13 @@ class Ingested:
 def ingest(study: Study) -> tuple[Ingested, ...]:
     """Read every checkpoint of the zoo, safely, and list all of them in the catalogue.
 
-    A checkpoint that cannot be used is refused with its reason and the others go on. Raises BadInput where
-    none is left.
+    A checkpoint that cannot be used is refused with its reason and the others go on. While the study is alone it is
+    done once. Raises BadInput where none is left.
     """
+    return study.once("ingest", lambda: _ingest_all(study))
+
+
+def _ingest_all(study: Study) -> tuple[Ingested, ...]:
     whole, kin = gather(study, sources(study))
     _index(study, whole, kin)
     if all(item.refusal for item in whole):
@@ -191,6 +196,7 @@ def _index(study: Study, whole: Sequence[Ingested], kin: Sequence[Kin]) -> None:
     with study.writing() as catalogue:
         catalogue.keep_only("network", list(rows), ("networks", "layers", "units", "levels", "members"))
         catalogue.replace({}, {"kinships": [asdict(edge) for edge in kin]})
+        forget_failures(catalogue)
         known = catalogue.all_indexed("ingest")
         changed = {name: key for name, key in keys.items() if known.get(name) != key}
         networks = [item.network for item in whole if item.network and item.source.name in changed]

@@ -26,6 +26,7 @@ from ..vision.kernel_peers import kernel_peers
 from ..vision.kernel_race import Evidence, fidelity, race, shape_evidence
 from ..vision.kernel_substitution import sight, substitute_kernels
 from .families import Family, FamilyMember, index_families
+from .set_aside import none_left, setting_aside
 from .stage_ingest import Ingested, ingest
 
 VERSION = "kernels-2"
@@ -62,8 +63,8 @@ class Described:
 def describe_kernels(study: Study) -> Described:
     """Find closed forms of first-layer kernels and families of depthwise ones; what was found before is kept.
 
-    Networks whose weights cannot be reached, and those without convolutions, are left out. Raises BadInput where
-    none is left.
+    Networks whose weights cannot be reached, and those without convolutions, are left out; one that fails is set
+    aside. Raises BadInput where none is left.
     """
     usable = [(item, item.network) for item in ingest(study) if item.network is not None]
     held = {item.source.name: (item, network, _convolutions(network)) for item, network in usable}
@@ -75,7 +76,12 @@ def describe_kernels(study: Study) -> Described:
     for name in study.each("kernels", list(held), name=str):
         item, network, found = held[name]
         first = min(found.values(), key=lambda convolution: convolution.step)
-        firsts[name] = (first.layer, _of_first(study, item, network, first.layer))
+        with setting_aside(study, name):
+            _check(network, found)
+            firsts[name] = (first.layer, _of_first(study, item, network, first.layer))
+    if not firsts:
+        raise none_left(study, "described")
+    held = {name: held[name] for name in firsts}
     known = [(name, item.key, network.lineage) for name, (item, network, _) in held.items()]
     key = content_key(VERSION, known, study.manifest.seed)
     file = study.store.result_path("kernels", key, ".json")
@@ -96,6 +102,15 @@ def _convolutions(network: Network) -> dict[str, Convolution]:
         return {name: one for name, one in convolutions(network).items() if one.weight}
     except Refused:
         return {}
+
+
+def _check(network: Network, found: Mapping[str, Convolution]) -> None:
+    """Raise Refused where kernels are not finite, or all zero."""
+    for layer in found:
+        given = kernels(network, layer)
+        if not (np.isfinite(given).all() and given.any()):
+            wrong = "all zero" if not given.any() else "not finite"
+            raise Refused("not-finite", f"kernels of {layer} are {wrong}", hint="leave the network out, or mend it")
 
 
 def _of_first(study: Study, item: Ingested, network: Network, layer: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ...zoo.step import Followed
 from ...zoo.stimuli import find_stimulus, grid, render
 from ...zoo.store import content_key, write_atomically
 from ..project.study import Study
+from .set_aside import none_left, setting_aside
 from .stage_ingest import Ingested, ingest
 
 VERSION = "present-2"
@@ -100,7 +101,7 @@ def present(study: Study) -> tuple[Presented, ...]:
     """Show all networks that have maps every stimulus; what was shown before is kept.
 
     Networks that cannot be shown images are left out, and ONNX graphs, of which all would be run for every one of
-    thousands of stimuli. Raises BadInput where none is left.
+    thousands of stimuli. One that fails is set aside. Raises BadInput where none is left.
     """
     usable = _seeing(study)
     if not usable:
@@ -108,7 +109,10 @@ def present(study: Study) -> tuple[Presented, ...]:
     found = []
     for item in study.each("present", usable, name=lambda item: item.source.name):
         assert item.network is not None
-        found.append(_presented(study, item.network, item.key))
+        with setting_aside(study, item.source.name):
+            found.append(_presented(study, item.network, item.key))
+    if not found:
+        raise none_left(study, "shown stimuli")
     return tuple(found)
 
 
@@ -153,13 +157,13 @@ def _work(study: Study, network: Network, layers: Sequence[str]) -> dict[str, np
     side = fixed or _smallest(fields)
     arrays: dict[str, np.ndarray] = {"side": np.array(side)}
     grey = np.full((1, side, side, 3), 0.5, dtype=np.float32)
-    for layer, middle in _middles(network, [grey], layers, device=study.device).items():
+    for layer, middle in middles(network, [grey], layers, device=study.device).items():
         arrays[f"{layer}/{BLANK}"] = middle
     steps = {name: one.stride[0] for name, one in convolutions(network).items()}
     for layer in layers:
         arrays[f"{layer}/field"] = _field(network, layer, fields[layer], side, steps.get(layer, 1))
     for stimulus in STIMULI:
-        for layer, middle in _middles(network, _images(stimulus, side), layers, device=study.device).items():
+        for layer, middle in middles(network, _images(stimulus, side), layers, device=study.device).items():
             arrays[f"{layer}/{stimulus}"] = middle
     return arrays
 
@@ -178,19 +182,27 @@ def _images(stimulus: str, side: int) -> Iterator[Float32[np.ndarray, "samples s
     return (render(drawn, rows[start : start + AT_ONCE], side=side) for start in range(0, len(rows), AT_ONCE))
 
 
-def _middles(
+def middles(
     network: Network,
     images: Sequence[np.ndarray] | Iterator[np.ndarray],
     layers: Sequence[str],
     *,
     device: str,
 ) -> dict[str, Float32[np.ndarray, "units samples"]]:
+    """Give what the units in the middle of layers' maps give to images, after their nonlinearity.
+
+    Raises as `record_maps` does, and Refused (not-finite).
+    """
     found: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
     for some in images:
         for batch in record_maps(network, some, layers, device=device):
             for layer in layers:
                 found[layer].append(_middle(batch[layer]))
-    return {layer: np.concatenate(parts, axis=1) for layer, parts in found.items()}
+    whole = {layer: np.concatenate(parts, axis=1) for layer, parts in found.items()}
+    for layer, values in whole.items():
+        if not np.isfinite(values).all():
+            raise Refused("not-finite", f"gives NaN or infinity in {layer}", hint="leave it out, or mend it")
+    return whole
 
 
 def _middle(maps: Maps) -> Float32[np.ndarray, "units samples"]:
