@@ -34,13 +34,15 @@ class FamilyMember:
 class Family:
     """Units of several networks that have one equation, whose own numbers (such as the preferred angle) may differ.
 
-    `kind` is tuning, kernel or map (without an equation). `p` is that of the weakest lineage against its null.
+    `kind` is tuning, kernel or map. `p` is that of the weakest lineage against its null.
     `agreement` says how alike members are, `fidelity` is the R² of the equation; `shared` holds its numbers with
     their spread over members or networks, `by_lineage` R² and error ratio for each lineage that had no part in the
     fit.
 
     Of kernels `coverage` is the share that belong to the family, by network, beside its null's, and `images` holds
-    each network's kernel of that form.
+    each network's kernel of that form. `peer_agreement` is the R² of lineages on each other, `unreduced` says why the
+    best expression is no equation, if it is none; `found_by` and `searched` are those of a `Distillation`, where it
+    took one, and `skeleton` its form.
     """
 
     number: int
@@ -60,6 +62,11 @@ class Family:
     by_lineage: Mapping[str, tuple[float, float]]
     coverage: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     images: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
+    peer_agreement: float | None = None
+    unreduced: str = ""
+    found_by: str = ""
+    searched: str = ""
+    skeleton: str = ""
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> Family:
@@ -145,21 +152,23 @@ def _equation(name: str, family: Family) -> dict[str, list[dict[str, Any]]]:
         "feature": name,
         "target": name,
         "unit": "",
-        "status": "equation" if family.above_null else "no_equation",
+        "status": "equation" if family.above_null and not family.unreduced else "no_equation",
         "reason": _reason(family, peers),
         "expression": family.expression,
         "latex": expression.latex(),
-        "skeleton": family.form,
+        "skeleton": family.skeleton or family.form,
         "complexity": complexity(expression),
         "fidelity": family.fidelity,
         "peer_ratio": peers,
+        "peer_agreement": family.peer_agreement,
         "peer_ratio_error": float(np.std(ratios) / len(ratios) ** 0.5) if len(ratios) > 1 else None,
         "networks": family.networks,
         "lineages": family.lineages,
         "universality": family.universality,
-        "engine": family.kind,
+        "engine": family.found_by or family.kind,
+        "searched": family.searched or None,
     }
-    nothing = ("peer_agreement", "extrapolation", "peer_extrapolation", "terms", "linked", "stability")
+    nothing = ("extrapolation", "peer_extrapolation", "terms", "linked", "stability")
     row |= dict.fromkeys((*nothing, "gradient_agreement"))
     return {
         "equations": [row],
@@ -174,6 +183,8 @@ def _equation(name: str, family: Family) -> dict[str, list[dict[str, Any]]]:
 def _reason(family: Family, peers: float | None) -> str:
     if not family.above_null:
         return "not above what chance gives"
+    if family.unreduced:
+        return family.unreduced
     if peers is None or peers <= DESCRIBED:
         return ""
     return (

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from ..project.catalogue import Catalogue
 from ..project.study import Study
 from ..reports.show import law
 from ..reports.show_evidence import missing
+from ..vision.feature_equation import DISAGREE
 
 Row = Mapping[str, Any]
 
@@ -58,20 +59,38 @@ def saw_tuning(study: Study, catalogue: Catalogue) -> list[str]:
 
 
 def saw_maps(study: Study, catalogue: Catalogue) -> list[str]:
-    """Tell how many features of maps networks share, and whether matched units prefer the same angle."""
+    """Tell how many features of maps networks share and have an equation, and whether matched units prefer the same."""
     found = [row for row in catalogue.select("features") if row["feature"].startswith("M")]
     by = Counter(row["lineages"] for row in found)
     most = ", ".join(f"{by[count]} in {count}" for count in sorted(by, reverse=True))
     kinds = _listed(Counter(row["detector"] for row in found))
     lines = [f"{len(found)} features of maps over photos are above the nulls" + (f": {most} lineages" if most else "")]
-    lines += [f"  of them {kinds}"] if kinds else []
+    lines += [f"  of them {kinds}", f"  {_reduced(catalogue, {row['feature'] for row in found})}"] if kinds else []
     for row in catalogue.select("stages", stage="maps"):
-        for what, vote in json.loads(row["settings"]).items():
-            lines.append(
-                f"  matched units differ in their preferred {what} by {math.degrees(vote['distance']):.0f}° in the "
-                f"middle, by chance {math.degrees(vote['chance']):.0f}° (p = {vote['p']:.2g}, {vote['pairs']} pairs)"
-            )
+        lines += [f"  {_vote(what, vote)}" for what, vote in json.loads(row["settings"]).items()]
     return lines
+
+
+def _reduced(catalogue: Catalogue, features: Set[str]) -> str:
+    """Say how many features have an equation, and what it is about."""
+    own = [row for row in catalogue.select("equations") if row["feature"] in features]
+    written = [row for row in own if row["status"] == "equation"]
+    searched = sum(row["engine"] != "map" for row in written)
+    apart = sum(row["reason"].startswith(DISAGREE) for row in own)
+    more = f" ({searched} of them no law of the library)" if searched else ""
+    why = f", {apart} of them because lineages do not agree on what stimuli ask" if apart else ""
+    return f"{len(written)} have an equation{more}, {len(features) - len(written)} are not reduced{why}"
+
+
+def _vote(what: str, vote: Mapping[str, float]) -> str:
+    """Say how far apart matched units are in what they prefer."""
+    ours, chance = (_measured(what, vote[name]) for name in ("distance", "chance"))
+    said = f"matched units differ in their preferred {what} by {ours} in the middle, by chance {chance}"
+    return f"{said} (p = {vote['p']:.2g}, {vote['pairs']} pairs)"
+
+
+def _measured(what: str, value: float) -> str:
+    return f"{value:.2f} octaves" if what == "frequency" else f"{math.degrees(value):.0f}°"
 
 
 def family_lines(catalogue: Catalogue, letter: str) -> list[str]:

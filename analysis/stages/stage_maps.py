@@ -1,12 +1,11 @@
-"""Maps: find units of vision networks that answer alike to photos, up to a shift; their laws have a second vote."""
+"""Maps: find units of vision networks that answer alike to photos, up to a shift, and the equations of what they do."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import combinations
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,17 @@ from ...zoo.network import Network, untrained_twin
 from ...zoo.shuffle import shuffled_twin
 from ...zoo.store import content_key, write_atomically
 from ...zoo.whitening import whiten
+from ..distillation.search import resolve
 from ..project.study import Study
-from ..vision.law_agreement import law_agreement
 from ..vision.map_features import MapFeature, map_features
 from ..vision.match_maps import MapUnits, common_places, map_units, sample_shifts
 from .families import Family, FamilyMember, index_families
+from .map_equations import Told, Written, write_equation
+from .map_votes import second_votes
 from .stage_present import Presented
 from .stage_tuning import Tuning, tune
 
-VERSION = "maps-1"
+VERSION = "maps-2"
 CROPS, SIDE = 160, 128
 """So many pieces of photos are shown, of so many pixels a side, pixel for pixel."""
 WHITE = 0.75
@@ -38,7 +39,7 @@ COARSEST = 8.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matched:
-    """What was found: features, and whether matched units prefer the same angle more than chance would have it."""
+    """What was found: features, and whether matched units prefer the same angle, hue, frequency more than by chance."""
 
     families: tuple[Family, ...]
     votes: Mapping[str, Mapping[str, float]]
@@ -52,7 +53,8 @@ def match_photos(study: Study) -> Matched:
     """
     tuning = tune(study)
     seen = [one for one in tuning.presented if one.field(_last(one)).stride <= COARSEST]
-    key = content_key(VERSION, tuning.key, study.probe.key, study.manifest.seed, CROPS, SIDE, WHITE, DRAWS)
+    settings = (study.manifest.seed, study.manifest.align.q, study.manifest.distil.engine)
+    key = content_key(VERSION, tuning.key, study.probe.key, settings, CROPS, SIDE, WHITE, DRAWS)
     file = study.store.result_path("maps", key, ".json")
     if not file.exists():
         with threadpool_limits(1):
@@ -102,8 +104,8 @@ def _work(study: Study, seen: Sequence[Presented], tuning: Tuning) -> dict[str, 
     }
     whole = len({one.network.lineage for one in tuning.presented})
     passed = [feature for feature in found.features if feature.q <= study.manifest.align.q and feature.witnesses > 1]
-    families = [_family(feature, told, whole).numbered(number) for number, feature in enumerate(passed, 1)]
-    return {"families": [asdict(family) for family in families], "votes": _votes(passed, told)}
+    families = [_family(study, feature, told, whole).numbered(number) for number, feature in enumerate(passed, 1)]
+    return {"families": [asdict(family) for family in families], "votes": second_votes(passed, told)}
 
 
 def _crops(study: Study) -> Float32[np.ndarray, "crops side side 3"]:
@@ -120,43 +122,22 @@ def _maps(
     return ({layer: batch[layer].pre} for batch in record_maps(network, crops, [layer], device=device))
 
 
-def _family(feature: MapFeature, told: Mapping[tuple[str, str, int], Mapping[str, Any]], whole: int) -> Family:
-    """Tell a feature of maps by what most of its members are tuned to."""
+def _family(study: Study, feature: MapFeature, told: Told, whole: int) -> Family:
+    """Tell a feature of maps by what most of its members are tuned to, and by the equation that they share."""
     units = [told.get((member.network, member.layer, member.unit), {}) for member in feature.members]
     detector = Counter(unit.get("detector", "not reduced") for unit in units).most_common(1)[0][0]
+    engine, seed = resolve(study.manifest.distil.engine), study.manifest.seed
+    written = write_equation(detector, feature.members, told, engine=engine, seed=seed)
     return Family(
         number=0,
         kind="map",
         detector=detector,
         level="maps of photos",
-        form="",
         members=tuple(FamilyMember(one.network, one.layer, one.unit, one.sign, one.r) for one in feature.members),
         lineages=feature.witnesses,
         universality=feature.witnesses / whole,
         p=feature.p,
         agreement=feature.agreement,
         above_null=True,
-        expression="",
-        fidelity=float("nan"),
-        shared={},
-        by_lineage={},
+        **{one.name: getattr(written, one.name) for one in fields(Written)},
     )
-
-
-def _votes(
-    features: Sequence[MapFeature], told: Mapping[tuple[str, str, int], Mapping[str, Any]]
-) -> dict[str, dict[str, float]]:
-    """Ask whether matched units that are oriented prefer the same angle, and how far apart chance would put them."""
-    pairs = []
-    for feature in features:
-        own = [(one, told.get((one.network, one.layer, one.unit), {})) for one in feature.members]
-        oriented = [(one, unit) for one, unit in own if unit.get("detector") in ("edge", "line", "orientation")]
-        pairs += [
-            (left["indices"]["angle"], right["indices"]["angle"])
-            for (one, left), (other, right) in combinations(oriented, 2)
-            if one.lineage != other.lineage
-        ]
-    if not pairs:
-        return {}
-    left, right = np.array(pairs, dtype=np.float64).T
-    return {"angle": asdict(law_agreement(left, right, np.pi))}

@@ -31,33 +31,34 @@ class TuningTarget:
 
 
 def as_target(
-    values: Float[np.ndarray, " samples"],
+    values: Float[np.ndarray, "*lineages samples"],
     rows: Float[np.ndarray, "samples coordinates"],
     names: Sequence[str],
     kinds: Sequence[str],
     *,
     name: str = "response",
+    lineages: Sequence[str] = (),
     held_out: Bool[np.ndarray, " samples"] | None = None,
 ) -> TuningTarget:
-    """Make a target of one unit's responses, for `distil` where no law of the library is good enough.
+    """Make a target of responses, for `distil` where no law of the library is good enough: one unit's, or lineages'.
 
     An angle becomes cos_NAME and sin_NAME of the distance from the preferred one (of twice that for an orientation),
     a frequency log_NAME; other coordinates stay. Given the distance itself, a search finds a Gaussian; given its
-    cosine, the von Mises law. The preferred angle is that of a von Mises law (for a hue a cosine) fitted to the
-    stimuli that are not held out.
+    cosine, the von Mises law. The preferred angle is that of a von Mises law (for a hue a cosine) fitted to the mean
+    at the stimuli that are not held out. `lineages` names the rows of values.
     """
-    curve, points = np.asarray(values, dtype=np.float64), np.asarray(rows, dtype=np.float64)
+    curves, points = np.atleast_2d(np.asarray(values, dtype=np.float64)), np.asarray(rows, dtype=np.float64)
     out = alternate(points) if held_out is None else held_out
     variables: dict[str, Expression] = {}
     for place, (coordinate, kind) in enumerate(zip(names, kinds, strict=True)):
-        variables |= _written(coordinate, kind, points[~out, place], curve[~out])
+        variables |= _written(coordinate, kind, points[~out, place], curves.mean(axis=0)[~out])
     stimuli = dict(zip(names, points.T, strict=True))
     columns = {key: evaluate(expression, stimuli) for key, expression in variables.items()}
 
     def sample(chosen: Bool[np.ndarray, " samples"]) -> Sample:
-        return Sample(points[chosen], {key: one[chosen] for key, one in columns.items()}, curve[None, chosen])
+        return Sample(points[chosen], {key: one[chosen] for key, one in columns.items()}, curves[:, chosen])
 
-    return TuningTarget(Target(name, sample(~out), sample(out), None), variables)
+    return TuningTarget(Target(name, sample(~out), sample(out), None, lineages=tuple(lineages)), variables)
 
 
 def _written(
@@ -69,7 +70,8 @@ def _written(
         return {f"log_{coordinate}": Apply("log", (plain,))}
     if kind not in TIMES:
         return {coordinate: plain}
-    apart = Constant(TIMES[kind]) * (plain - preferred(curve, column, kind))
+    apart = plain - preferred(curve, column, kind)
+    apart = apart if TIMES[kind] == 1 else Constant(TIMES[kind]) * apart
     return {f"{function}_{coordinate}": Apply(function, (apart,)) for function in ("cos", "sin")}
 
 
