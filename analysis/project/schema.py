@@ -110,6 +110,12 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE equations ADD COLUMN searched TEXT;
     """,
+    """
+    ALTER TABLE detectors ADD COLUMN q DOUBLE;
+    ALTER TABLE detectors ADD COLUMN parts TEXT;
+    ALTER TABLE detectors ADD COLUMN law TEXT;
+    ALTER TABLE detectors ADD COLUMN following INTEGER;
+    """,
 )
 """Append only. Each is run once, in one transaction, after a backup; the schema version counts them."""
 

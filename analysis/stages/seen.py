@@ -12,6 +12,7 @@ from ..project.catalogue import Catalogue
 from ..project.study import Study
 from ..reports.show import law
 from ..reports.show_evidence import missing
+from ..vision.detector_counts import REST
 from ..vision.feature_equation import DISAGREE
 
 Row = Mapping[str, Any]
@@ -43,19 +44,34 @@ def _kept(told: Mapping[str, Row]) -> str:
 
 def saw_tuning(study: Study, catalogue: Catalogue) -> list[str]:
     """Tell by layer how many units detect what, beside untrained twins."""
-    rows = [row for row in catalogue.select("detectors") if row["detector"] not in ("not reduced", "silent")]
     lines = []
     for (network, layer), own in _grouped(catalogue.select("detectors")).items():
-        above = [row for row in own if row in rows and row["above_null"]]
-        left = sum(row["units"] for row in own if row["detector"] in ("not reduced", "silent"))
-        found = ", ".join(
-            f"{row['units']} {row['detector']} (twins {row['null_units'] * row['of_units'] / row['of_null']:.0f})"
-            for row in sorted(above, key=lambda row: -row["units"])
-        )
+        above = sorted((row for row in own if row["above_null"]), key=lambda row: -row["units"])
+        told = {part for row in above for part in _parts(row)}
+        found = ", ".join(_counted(row, own) for row in above if row["detector"] not in told)
+        left = sum(row["units"] for row in own if row["detector"] in REST)
         lines.append(
             f"{network} {layer}: of {own[0]['of_units']} units {found or 'none'} above chance, {left} not reduced"
         )
+    for row in catalogue.select("stages", stage="tuning"):
+        held = json.loads(row["settings"])
+        beyond, of = held["twins_beyond"], held["of_counts"]
+        lines.append(
+            f"untrained twins, each against the others: {beyond} of {of} counts at p ≤ .05, chance gives {of / 20:.0f}"
+        )
     return [*lines, *family_lines(catalogue, "T")]
+
+
+def _parts(row: Row) -> list[str]:
+    return row["parts"].split(", ") if row["parts"] else []
+
+
+def _counted(row: Row, own: Sequence[Row]) -> str:
+    """Say how many units a layer has of a detector, how many its twins, their commonest law, and the parts of a sum."""
+    twins = f"twins {row['null_units'] * row['of_units'] / row['of_null']:.0f}, p = {row['p']:.1g}"
+    parts = [f"{part['units']} {part['detector']}" for part in own if part["detector"] in _parts(row) and part["units"]]
+    law = f"{row['following']} {row['law']}" if row["law"] else ""
+    return f"{row['units']} {row['detector']} ({'; '.join(filter(None, (twins, law, ', '.join(parts))))})"
 
 
 def saw_maps(study: Study, catalogue: Catalogue) -> list[str]:

@@ -10,14 +10,23 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import fisher_exact
 from threadpoolctl import threadpool_limits
 
 from ...zoo.stimuli import find_stimulus
 from ...zoo.store import content_key, write_atomically
+from ..alignment.null import q_values
 from ..formulas.printing import to_text
 from ..project.processes import apart
 from ..project.study import Study
+from ..vision.detector_counts import (
+    PASSING,
+    TOGETHER,
+    Count,
+    count_detectors,
+    names_of,
+    shared_by_two,
+    twins_apart,
+)
 from ..vision.tuned import COORDINATES, STIMULUS, Shown, Tuned, tune_units
 from ..vision.tuning_families import fit_family, leave_lineages_out
 from ..vision.tuning_laws import LAWS, TuningLaw
@@ -25,11 +34,12 @@ from .families import Family, FamilyMember, index_families
 from .stage_present import STIMULI, Field, Presented, present, present_twin, shown
 
 VERSION = "tuning-2"
+JUDGED = "judged-1"
+"""Changes with how what was found is counted and put together."""
 TWINS = 2
 """So many untrained twins of every network are shown the same."""
-PASSING = 0.05
-"""A layer has more units of a detector than its twins have if chance would give so many this often at the most."""
 FAMILIES: Mapping[str, str] = {
+    "oriented": "orientation",
     "edge": "orientation",
     "line": "orientation",
     "orientation": "orientation",
@@ -38,6 +48,8 @@ FAMILIES: Mapping[str, str] = {
     "spot": "position position",
 }
 """Detectors that may form families, and the kind of coordinate that their equation is about."""
+KINDS: Mapping[str, str] = {**FAMILIES, "frequency": "frequency"}
+"""What the law of a detector is about."""
 OWN: Mapping[str, tuple[str, ...]] = {
     "orientation": ("angle0",),
     "direction": ("angle0",),
@@ -45,25 +57,6 @@ OWN: Mapping[str, tuple[str, ...]] = {
     "position position": ("x0", "y0"),
 }
 """What of a law is each unit's own beside gain and offset: where it lies, not what shape it has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How many units of a layer are a detector, how many of so many units of untrained twins, and p (Fisher's)."""
-
-    network: str
-    layer: str
-    detector: str
-    units: int
-    of_units: int
-    null_units: int
-    of_null: int
-    p: float
-
-    @property
-    def above_null(self) -> bool:
-        """Whether twins hardly ever have so many."""
-        return self.p <= PASSING
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +76,7 @@ def tune(study: Study) -> Tuning:
     """
     seen = present(study)
     results = {one.network.name: _of_network(study, one) for one in study.each("tuning", seen, name=_name)}
-    key = content_key(VERSION, "families", [(one.key, one.network.lineage) for one in seen], study.manifest.seed)
+    key = content_key(VERSION, JUDGED, [(one.key, one.network.lineage) for one in seen], study.manifest.seed)
     file = study.store.result_path("tuning", key, ".json")
     if not file.exists():
         with threadpool_limits(1):
@@ -149,39 +142,41 @@ def _plain(unit: Tuned) -> dict[str, Any]:
 
 def counts(results: Mapping[str, Mapping[str, Any]]) -> tuple[Count, ...]:
     """Count detectors by layer, in the networks and in their untrained twins."""
-    found = []
-    for network, layers in results.items():
-        for layer, kept in layers.items():
-            real = Counter(unit["detector"] for unit in kept["units"])
-            null = Counter(detector for twin in kept["twins"] for detector in twin)
-            of_units, of_null = len(kept["units"]), sum(len(twin) for twin in kept["twins"])
-            for name in sorted({*real, *null}):
-                table = [[real[name], of_units - real[name]], [null[name], of_null - null[name]]]
-                p = float(fisher_exact(table, alternative="greater").pvalue)
-                found.append(Count(network, layer, name, real[name], of_units, null[name], of_null, p))
-    return tuple(found)
+    return count_detectors(results, KINDS)
 
 
 def _families(seen: Sequence[Presented], results: Mapping[str, Mapping[str, Any]]) -> list[Family]:
+    """Put together the units of every detector that two lineages have, in the layers that have more than their twins.
+
+    The p-values of detectors are corrected for how many there are (Benjamini & Hochberg 1995).
+    """
     lineage = {one.network.name: one.network.lineage for one in seen}
-    passed = [count for count in counts(results) if count.above_null and count.detector in FAMILIES]
+    told = {name: [count for count in counts(results) if count.detector == name] for name in FAMILIES}
+    shared = q_values(np.array([shared_by_two(layers, lineage) for layers in told.values()])).tolist()
     found = []
-    for detector in FAMILIES:
-        layers = [count for count in passed if count.detector == detector]
+    for (name, layers), p in zip(told.items(), shared, strict=True):
+        passed = [count for count in layers if count.above_null]
         units = [
             (count, unit)
-            for count in layers
+            for count in passed
             for unit in results[count.network][count.layer]["units"]
-            if unit["detector"] == detector
+            if unit["detector"] in names_of(name)
         ]
-        if len({lineage[count.network] for count in layers}) > 1:
-            found.append(_family(detector, units, lineage, whole=len(set(lineage.values()))))
+        if p <= PASSING and len({lineage[count.network] for count in passed}) > 1:
+            found.append(_family(name, units, lineage, p=p))
     ranked = sorted(found, key=lambda family: (-family.lineages, -len(family.members)))
     return [family.numbered(number) for number, family in enumerate(ranked, 1)]
 
 
+def _level(detector: str, kind: str) -> str:
+    """Say what a family is about, and where its units are in another family too."""
+    about, parts = f"{kind.split()[0]} tuning", TOGETHER.get(detector, ())
+    whole = [name for name, others in TOGETHER.items() if detector in others]
+    return about + (f" of {', '.join(parts)} together" if parts else f", also in {whole[0]}" if whole else "")
+
+
 def _family(
-    detector: str, units: Sequence[tuple[Count, Mapping[str, Any]]], lineage: Mapping[str, str], *, whole: int
+    detector: str, units: Sequence[tuple[Count, Mapping[str, Any]]], lineage: Mapping[str, str], *, p: float
 ) -> Family:
     """Fit the law that does best for all units at once, and then without each lineage in turn.
 
@@ -190,25 +185,22 @@ def _family(
     kind = FAMILIES[detector]
     laws = [law for law in LAWS[kind] if {number.name for number in law.numbers} - {*OWN[kind], *law.gain}]
     found = _shared(kind, laws, units, lineage) if laws else _alike(kind, units)
-    strongest: dict[str, float] = {}
-    for count, _ in found.units:
-        own = lineage[count.network]
-        strongest[own] = min(count.p, strongest.get(own, 1.0))
+    lineages = {lineage[count.network] for count, _ in found.units}
     return Family(
         number=0,
         kind="tuning",
         detector=detector,
-        level=f"{kind.split()[0]} tuning",
+        level=_level(detector, kind),
         form=found.law,
         members=tuple(
             FamilyMember(count.network, count.layer, int(unit["unit"]), 1, r2)
             for (count, unit), r2 in zip(found.units, found.unit_r2, strict=True)
         ),
-        lineages=len(strongest),
-        universality=len(strongest) / whole,
-        p=max(strongest.values()),
+        lineages=len(lineages),
+        universality=len(lineages) / len(set(lineage.values())),
+        p=p,
         agreement=found.r2,
-        above_null=len(strongest) > 1,
+        above_null=len(lineages) > 1,
         expression=found.expression,
         fidelity=found.r2,
         shared=found.shared,
@@ -284,9 +276,9 @@ def _index(study: Study, key: str, results: Mapping[str, Mapping[str, Any]]) -> 
                     ]
         rows = [{**asdict(count), "above_null": count.above_null} for count in counts(results)]
         catalogue.replace({}, {"tunings": tunings, "laws": laws, "detectors": rows})
-        catalogue.mark(
-            "tuning", "zoo", key, {"twins": TWINS, "stimuli": {name: dict(STIMULI[name]) for name in STIMULI}}
-        )
+        beyond, of = twins_apart(results)
+        held = {"twins": TWINS, "twins_beyond": beyond, "of_counts": of}
+        catalogue.mark("tuning", "zoo", key, held | {"stimuli": {name: dict(STIMULI[name]) for name in STIMULI}})
 
 
 def _indices(unit: Mapping[str, Any]) -> dict[str, Any]:
