@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..zoo.errors import NotFound
-from .opening import open_zoo, reading
+from .opening import open_zoo, progress, reading
 from .options import Format, Limit, Quiet, Sort, Where, ZooOption, check_format
 from .output import answer, emit, say
 
@@ -166,23 +166,36 @@ def export(
     format: Annotated[
         str | None, typer.Option("--format", help="markdown, latex, json, csv, parquet, python or c.")
     ] = None,
+    figures: Annotated[
+        bool, typer.Option("--figures/--no-figures", help="Draw what LaTeX shows of vision networks.")
+    ] = True,
     zoo: ZooOption = None,
 ) -> None:
     """Write the catalogue of equations for people and for programs.
 
-    Example: consilience export laws.tex
-    """
-    from ..analysis.reports.records import export_equations
+    Of vision networks, LaTeX is an appendix with all that is known of each detector: its equation with the numbers
+    that units share and their spread, evidence, members, pictures (drawn into the folder NAME-figures), and at the end
+    what is not reduced.
 
-    study = open_zoo(zoo)
-    count = export_equations(study, file, format=format)
-    say(f"{count} equations written to {file}")
+    Example: consilience export laws.tex
+
+    Example: consilience export detectors.tex --zoo data/vision
+    """
+    from ..analysis.stages.stage_export import export_equations, figure_folder
+
+    with progress() as settings:
+        count = export_equations(open_zoo(zoo, **settings), file, format=format, figures=figures)
+    drawn = figures and file.suffix == ".tex" and figure_folder(file).is_dir()
+    say(f"{count} equations written to {file}" + (f", figures to {figure_folder(file)}" if drawn else ""))
 
 
 def plot(
     pictures: Annotated[
         list[str] | None,
-        typer.Argument(help="front, agreement, matches, units, similarity, universality; by default all."),
+        typer.Argument(
+            help="front, agreement, matches, units, similarity, universality; of vision networks kernels, tuning, "
+            "shares, table, detectors; by default all."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="A folder; by default .consilience/plots.", show_default=False)
@@ -191,7 +204,12 @@ def plot(
 ) -> None:
     """Draw pictures as PNG and SVG: fronts, equations against networks, matched units, maps, similarity.
 
+    Of vision networks: kernels with their closed forms, tuning curves with their law, what units detect by layer, a
+    table of all detectors, and what each sees in photos.
+
     Example: consilience plot front agreement --out figures
+
+    Example: consilience plot kernels table --zoo data/vision
     """
     from ..analysis.stages.stage_plot import plot as draw
 

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from .analysis.formulas.expression import Expression
     from .analysis.formulas.parsing import parse
     from .analysis.project.study import Study, open_study
-    from .analysis.reports.records import equations, export_equations, features, networks, query
+    from .analysis.reports.records import equations, features, networks, query
     from .analysis.reports.show import describe
     from .analysis.stages.check import check
     from .analysis.stages.exact import exact
     from .analysis.stages.run import align, cluster, distil, ingest, probe, run
+    from .analysis.stages.stage_export import export_equations
     from .analysis.stages.stage_merge import barrier, merge
     from .analysis.stages.stage_plot import plot
     from .zoo.errors import ConsilienceError
@@ -40,7 +41,7 @@ _HOMES = {
     "distil": "analysis.stages.run",
     "equations": "analysis.reports.records",
     "exact": "analysis.stages.exact",
-    "export_equations": "analysis.reports.records",
+    "export_equations": "analysis.stages.stage_export",
     "features": "analysis.reports.records",
     "ingest": "analysis.stages.run",
     "merge": "analysis.stages.stage_merge",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,10 @@ def test_opponent_blobs_are_colour_and_noise_is_not_reduced(seen: Path, network:
 
 def test_equations_in_the_place_of_kernels_keep_more_than_baselines(seen: Path) -> None:
     for network in ("net0", "net1"):
-        told = {row["kind"]: float(str(row["response"])) for row in rows(seen, "kernel_substitutions", network=network)}
-        assert told["equations"] > max(told["shuffled"], told["mean"])
+        for layer in ("first", "depthwise 5×5"):
+            found = rows(seen, "kernel_substitutions", network=network, layer=layer)
+            told = {row["kind"]: float(str(row["response"])) for row in found}
+            assert told["equations"] > max(told["shuffled"], told["mean"])
 
 
 def test_depthwise_forms_are_families_of_both_networks(seen: Path) -> None:
@@ -125,6 +128,31 @@ def test_what_was_seen_can_be_drawn(seen: Path, warm) -> None:
     drawn = {Path(line).name for line in done.out.splitlines()}
     assert {"kernels.png", "kernels-first.svg", "tuning.png", "shares.png", "table.png", "detector-T1.png"} <= drawn
     assert all((seen / "figures" / name).stat().st_size > 1000 for name in drawn)
+
+
+def test_an_appendix_holds_every_family_and_its_pictures(seen: Path, warm) -> None:
+    done = warm("export", "laws.tex", folder=seen)
+    assert done.code == 0, done.err
+    assert "figures to laws-figures" in done.err
+    page = (seen / "laws.tex").read_text()
+    families = [str(row["feature"]) for row in rows(seen, "features")]
+    assert families
+    assert all(f"subsection*{{{name}:" in page for name in families)
+    included = re.findall(r"includegraphics\[.*?\]\{(.*?)\}", page)
+    assert {"laws-figures/table.pdf", "laws-figures/shares.pdf", "laws-figures/tuning-T1.pdf"} <= {*included}
+    assert all((seen / name).read_bytes().startswith(b"%PDF") for name in included)
+    assert "What is not reduced" in page
+    kept = {path: path.stat().st_mtime_ns for path in (seen / "laws-figures").iterdir()}
+    assert warm("export", "laws.tex", folder=seen).code == 0
+    assert {path: path.stat().st_mtime_ns for path in (seen / "laws-figures").iterdir()} == kept
+
+
+def test_other_formats_and_a_name_that_latex_does_not_take(seen: Path, warm) -> None:
+    for name in ("laws.md", "laws.json", "50% done.tex"):
+        done = warm("export", name, "--no-figures", folder=seen)
+        assert done.code == 0, done.err
+        assert "T1" in (seen / name).read_text()
+    assert "includegraphics" not in (seen / "50% done.tex").read_text()
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,8 @@ def to_latex(expression: Expression, *, digits: int | None = None) -> str:
             case Apply("add" | "sub"):
                 left, sign, right = signed(node)
                 return f"{write(left, SUM)} {sign} {write(right, PRODUCT)}"
+            case Apply("mul", (Constant(0.5), Apply("add", (part, Apply("abs", (same,)))))) if part == same:
+                return rf"\max\left(0, {bare(part)}\right)"
             case Apply("mul", (left, right)):
                 return _juxtapose(write(left, PRODUCT), write(right, PRODUCT))
             case Apply("div", (left, right)):

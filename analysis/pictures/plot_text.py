@@ -70,7 +70,9 @@ def _terms(expression: Expression) -> list[tuple[str, str]]:
         if not (isinstance(right, Apply) and right.function in ("add", "sub")):
             return [*_terms(left), (sign, _latex(right))]
     positive = negated(expression)
-    return [("", _latex(expression))] if positive is None else [("-", _latex(positive))]
+    if positive is None or (isinstance(positive, Apply) and positive.function in ("add", "sub")):
+        return [("", _latex(expression))]
+    return [("-", _latex(positive))]
 
 
 def _latex(expression: Expression) -> str:

@@ -105,7 +105,7 @@ def _section(record: EquationRecord) -> str:
 
 def to_latex_document(records: Sequence[EquationRecord]) -> str:
     """Write an article that compiles without any package beyond LaTeX's own."""
-    body = "\n".join(_latex_section(record) for record in records)
+    body = "\n".join(latex_section(record) for record in records)
     return "\n".join(
         [
             r"\documentclass{article}",
@@ -136,7 +136,8 @@ def _latex_letter(letter: str) -> str:
     return letter if ord(letter) < 256 else "?"
 
 
-def _latex_section(record: EquationRecord) -> str:
+def latex_section(record: EquationRecord) -> str:
+    """Write an equation under a title of its own, with its evidence."""
     lines = [rf"\subsection*{{{latex_text(record.id)}: {latex_text(record.title)}}}"]
     if record.expression is not None:
         lines += [r"\[", formula_latex(record), r"\]"]

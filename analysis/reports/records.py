@@ -57,16 +57,22 @@ def export_equations(study: Study, path: str | Path, *, format: str | None = Non
     Raises BadInput for an unknown format or suffix, NotFound where there are no equations.
     """
     path = Path(path)
-    chosen = format or SUFFIXES.get(path.suffix.lower())
-    if chosen is None:
-        raise BadInput(
-            f"{path}: the suffix tells no format", hint=f"use {', '.join(SUFFIXES)} or --format {'|'.join(FORMATS)}"
-        )
+    chosen = format_of(path, format)
     records = equations(study)
     if not records:
         raise NotFound("no equations yet", hint=f"consilience run {study.path}")
     export(records, format=chosen, path=path)
     return len(records)
+
+
+def format_of(path: Path, format: str | None) -> str:
+    """Tell in which format a file is written. Raises BadInput where neither it nor the suffix says."""
+    chosen = format or SUFFIXES.get(path.suffix.lower())
+    if chosen is None:
+        raise BadInput(
+            f"{path}: the suffix tells no format", hint=f"use {', '.join(SUFFIXES)} or --format {'|'.join(FORMATS)}"
+        )
+    return chosen
 
 
 def _record(catalogue: Catalogue, identifier: str) -> EquationRecord:

@@ -24,7 +24,9 @@ from ..project.catalogue import Catalogue
 from ..project.study import Study
 from ..reports.show import rounded
 from . import plot_rows
+from .drawing import Drawing, draw_once
 from .families import is_family
+from .findings import Findings
 from .ground import ground_of
 from .plot_seen import SEEN
 from .stage_align import Aligned
@@ -37,9 +39,6 @@ SHEETS = 8
 """Levels whose best matches are drawn at the most, evenly spaced by depth."""
 SAMPLES = 400
 VERSION = "plot-3"
-
-Drawing = tuple[str, str, Callable[[], Figure]]
-"""A file name without suffix, the key of what it shows, and how to draw it."""
 
 
 def plot(
@@ -60,11 +59,11 @@ def plot(
         raise NotFound("nothing to draw yet", hint=f"consilience run {study.path}")
     drawings = [] if all(map(is_family, features)) else _of_features(study, pictures, equations)
     if any(map(is_family, features)):
-        drawings += [d for name in pictures or SEEN if name in SEEN for d in SEEN[name](study)]
+        findings = Findings(study)
+        drawings += [d for name in pictures or SEEN if name in SEEN for d in SEEN[name](findings)]
     if not drawings:
         raise NotFound("nothing to draw yet", hint=f"consilience run {study.path}")
-    notes = study.project / "plots" / ".keys" / content_key(str(out.resolve()))[:16]
-    return tuple(path for d in study.each("plot", drawings, name=lambda d: d[0]) for path in _draw(out, notes, *d))
+    return tuple(draw_all(study, drawings, out))
 
 
 def _of_features(study: Study, pictures: Sequence[str], equations: Sequence[str]) -> list[Drawing]:
@@ -75,17 +74,13 @@ def _of_features(study: Study, pictures: Sequence[str], equations: Sequence[str]
         return [drawing for name in wanted for drawing in PICTURES[name](study, catalogue, found, rows)]
 
 
-def _draw(folder: Path, notes: Path, name: str, key: str, draw: Callable[[], Figure]) -> Iterator[Path]:
-    """Draw into PNG and SVG, unless a note says that they show the same already."""
-    paths = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
-    note = notes / name
-    if not (all(path.exists() for path in paths) and note.exists() and note.read_text() == key):
-        figure = draw()
-        for path in paths:
-            pictures_of.save(figure, path)
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(key)
-    yield from paths
+def draw_all(
+    study: Study, drawings: Sequence[Drawing], folder: Path, *, suffixes: Sequence[str] = SUFFIXES
+) -> Iterator[Path]:
+    """Draw into files of a folder, in order, those that are not there yet as they would be drawn. Raises BadInput."""
+    notes = study.project / "plots" / ".keys" / content_key(str(folder.resolve()))[:16]
+    for drawing in study.each("plot", drawings, name=lambda drawing: drawing[0]):
+        yield from draw_once(folder, notes, drawing, suffixes=suffixes)
 
 
 def _fronts(study: Study, catalogue: Catalogue, found: Clustered, rows: Sequence[dict[str, Any]]) -> Iterator[Drawing]:

@@ -29,8 +29,9 @@ SPACE = 0.1
 
 KERNELS = "Kernel: red positive, blue negative; of three channels in colour, middle grey 0."
 CROPPED = "Crops: where the unit answers most over the images, cut to its receptive field."
-MAPPED = "Maps: the unit's answer over one image, each on its own scale (red above 0, blue below)."
+MAPPED = "Maps: the unit's answer over one image, less its median there, each on its own scale (red above, blue below)."
 STRIPED = "Striped: no value there."
+SCORED = {"r": "r: agreement of the unit with the feature.", "R²": "R²: what the law explains of the unit's tuning."}
 MISSING = "None: the feature has no unit in that network."
 
 
@@ -38,7 +39,7 @@ MISSING = "None: the feature has no unit in that network."
 class DetectorMember:
     """A unit of one network: its kernel, or the crops that it answers most to, best first; its map over the image.
 
-    `r` is its agreement with the feature. The map covers the whole image, whatever its grid.
+    `r` is its agreement with the feature. The map, whose zero is left clear, covers the whole image, whatever its grid.
     """
 
     unit: str
@@ -75,12 +76,13 @@ def draw_detector(
     formula: str = "",
     target: str = "response",
     image: Num[np.ndarray, "height width 3"] | None = None,
+    score: str = "r",
     note: str = "",
 ) -> Figure:
     """Draw a feature in every network: kernel or crops, and its map over one `image`, under its name and its law.
 
-    `lineages` of how many have it. Networks go in bands of six. `note` ends the caption. Raises BadInput for a
-    member of no such network.
+    `lineages` of how many have it; `score` is what the members' `r` is, r or R². Networks go in bands of six. `note`
+    ends the caption. Raises BadInput for a member of no such network.
     """
     strangers = sorted(members.keys() - set(networks))
     if strangers:
@@ -89,7 +91,7 @@ def draw_detector(
     bands = [networks[first : first + abreast] for first in range(0, len(networks), abreast)]
     measures = _measures(networks, image)
     law = lay.law(target, formula, width=WIDTH - 2 * MARGIN) if formula else lay.measured("no equation", lay.LAW)
-    caption = " ".join(filter(None, (*_caption(members, networks, mapped=image is not None), note)))
+    caption = " ".join(filter(None, (*_caption(members, networks, mapped=image is not None, score=score), note)))
     finding = f"{name}: {detector}, in {lineages} of {of} lineages"
     on = lay.sheet(WIDTH, max(len(bands), 1) * measures.high, finding=finding, formula=law, caption=caption)
     if not bands:
@@ -101,7 +103,7 @@ def draw_detector(
             left = MARGIN + LABEL + column * measures.column
             head = _head(network, measures.column)
             lay.write(on, head, left + measures.side / 2, top + measures.names - 0.05 - head.high, at="center")
-            _member(on, members.get(network), measures, image, left, top + measures.names)
+            _member(on, members.get(network), measures, image, left, top + measures.names, score=score)
     return on.figure
 
 
@@ -118,7 +120,7 @@ def _head(name: str, column: float) -> lay.Words:
     return lay.stacked(name, width=column - 0.12, size=8.0)
 
 
-def _caption(members: Mapping[str, DetectorMember], networks: Sequence[str], *, mapped: bool) -> list[str]:
+def _caption(members: Mapping[str, DetectorMember], networks: Sequence[str], *, mapped: bool, score: str) -> list[str]:
     """Say how to read what is drawn, and nothing of what is not."""
     drawn = list(members.values())
     maps = [one.response for one in drawn if one.response is not None] if mapped else []
@@ -127,7 +129,7 @@ def _caption(members: Mapping[str, DetectorMember], networks: Sequence[str], *, 
         (any(one.kernel is None and one.crops is not None for one in drawn), CROPPED),
         (bool(maps), MAPPED),
         (any(not np.isfinite(one).all() for one in maps), STRIPED),
-        (any(math.isfinite(one.r) for one in drawn), "r: agreement of the unit with the feature."),
+        (any(math.isfinite(one.r) for one in drawn), SCORED.get(score, "")),
         (len(drawn) < len(networks), MISSING),
     )
     return [words for wanted, words in sayings if wanted]
@@ -164,6 +166,8 @@ def _member(
     image: Num[np.ndarray, "height width 3"] | None,
     left: float,
     top: float,
+    *,
+    score: str,
 ) -> None:
     side, gap = measures.side, 0.08 if measures.map_high else 0.0
     below = top + side + gap + measures.map_high
@@ -180,7 +184,7 @@ def _member(
     unit = lay.stacked(member.unit, width=side, size=7.0)
     lay.write(on, unit, left + side / 2, below + 0.04, at="center")
     if math.isfinite(member.r):
-        words = lay.measured(f"r = {lay.score(member.r)}", 6.5)
+        words = lay.measured(f"{score} = {lay.score(member.r)}", 6.5)
         lay.write(on, words, left + side / 2, below + unit.high + 0.08, at="center", colour=SOFT)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -27,8 +27,8 @@ DOWN = (0.54, 0.64)
 """The same where the three parts stand one above the other, since there are many networks."""
 INNER, OUTER = 0.04, 0.2
 """Inches between the parts of a kernel, and between networks."""
-SCORES = 0.32
-"""Inches for R² and the parameters under a kernel."""
+SCORE, DETAIL = 0.19, 0.13
+"""Inches for R² under a kernel, and for its parameters where they are told."""
 PARTS = ("kernel", "form", "residual")
 
 CAPTION = (
@@ -71,6 +71,7 @@ class Grid:
     side: float
     across: bool
     width: float
+    scores: float = SCORE
 
     @property
     def part(self) -> float:
@@ -98,7 +99,7 @@ def draw_kernels(rows: Sequence[KernelRow], *, networks: Sequence[str], finding:
     """
     _check(rows, networks)
     shown, columns = rows[:ROWS], lay.evenly(networks, most=COLUMNS)
-    grid = _grid(len(columns))
+    grid = _grid(len(columns), detailed=any(cell.detail for row in shown for cell in row.cells.values()))
     laws = [_law(row, grid) for row in shown]
     heads = [lay.stacked(name, width=grid.step - 0.06) for name in columns]
     top = max((head.high for head in heads), default=0.0) + (0.2 if grid.across else 0.08)
@@ -121,12 +122,12 @@ def draw_kernels(rows: Sequence[KernelRow], *, networks: Sequence[str], finding:
     for row, law in zip(shown, laws, strict=True):
         _row(on, row, columns, grid, down)
         left = MARGIN if law.wide > grid.width - LABEL - 2 * MARGIN else MARGIN + LABEL
-        lay.write(on, law, left, down + grid.tall + SCORES, colour=SOFT)
+        lay.write(on, law, left, down + grid.tall + grid.scores, colour=SOFT)
         down += _height(law, grid)
     return on.figure
 
 
-def _grid(count: int) -> Grid:
+def _grid(count: int, *, detailed: bool) -> Grid:
     """Choose the largest kernels that fit: side by side in their parts while they do."""
     count = max(count, 1)
     gaps = 2 * INNER + OUTER
@@ -135,8 +136,8 @@ def _grid(count: int) -> Grid:
     across = widest >= SIDES[0]
     beneath = (WIDTH - LABEL - 2 * MARGIN) / count - OUTER / 2
     side = float(np.clip(fit, *SIDES) if across else np.clip(beneath, *DOWN))
-    grid = Grid(side, across, WIDTH)
-    return Grid(side, across, max(WIDTH, 2 * MARGIN + LABEL + count * grid.step))
+    grid = Grid(side, across, WIDTH, SCORE + DETAIL * detailed)
+    return replace(grid, width=max(WIDTH, 2 * MARGIN + LABEL + count * grid.step))
 
 
 def _law(row: KernelRow, grid: Grid) -> lay.Words:
@@ -149,7 +150,7 @@ def _law(row: KernelRow, grid: Grid) -> lay.Words:
 
 
 def _height(law: lay.Words, grid: Grid) -> float:
-    return grid.tall + SCORES + law.high + (0.16 if law.text else 0.06)
+    return grid.tall + grid.scores + law.high + (0.16 if law.text else 0.06)
 
 
 def _check(rows: Sequence[KernelRow], networks: Sequence[str]) -> None:

@@ -17,8 +17,11 @@ from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from ...zoo.errors import BadFormula
+from ..formulas.parsing import parse
 from ..pictures import plot_text as text
 from ..pictures.plot_style import CAPTION, HEADLINE, INK, PALE, SOFT
+from .written_law import DIGITS, on_the_line, written_law
 
 WIDTH, WIDEST = 7.2, 10.4
 """Width of a picture over two columns of a paper, and the widest there is, in inches."""
@@ -31,7 +34,7 @@ LAW = 11.0
 DPI = 160
 """Dots an inch at which words are measured, as they are saved."""
 EMPTY = "#f4f4f4"
-GREEK = re.compile(r"\b(alpha|beta|gamma|delta|theta|kappa|lambda|mu|pi|sigma|tau|phi|psi|omega)\b")
+GREEK = re.compile(r"\b(alpha|beta|gamma|delta|theta|kappa|lambda|mu|pi|sigma|tau|phi|psi|omega)(?=\d*\b)")
 TIGHT = 0.3
 """Least width that a character of a formula takes once it is set, in units of the font's size."""
 SMALL = 8.0
@@ -124,19 +127,44 @@ def paragraph(words: str, *, width: float, size: float = CAPTION, lines: int = 1
 
 @lru_cache(maxsize=1024)
 def law(target: str, formula: str, *, width: float, sizes: tuple[float, ...] = (LAW,), lines: int = 4) -> Words:
-    """Write an equation in so many inches and lines: mathematics in the largest size that has room, else as text."""
+    """Write an equation in so many inches and lines: mathematics in the largest size that has room, else as text.
+
+    Coordinates get their symbols, and long parts names, which are told after it.
+    """
     if not formula:
         return measured("", sizes[0])
+    whole, *parts = _taken_apart(formula)
     for size in sizes:
-        if len(formula) * TIGHT * size / 72 > lines * width:  # setting mathematics takes a quarter of a second
+        if len(whole) * TIGHT * size / 72 > lines * width:  # setting mathematics takes a quarter of a second
             continue
-        words = measured(_readable(text.equation(target, formula, width=72 * width, size=size), size=size), size)
+        words = measured(_set(target, whole, parts, width=width, size=size), size)
         if is_math_text(words.text) and words.wide <= width and words.text.count("\n") < lines:
             return words
-    said = GREEK.sub(_greek, f"{target} = {formula}" if target else formula)
-    said = re.sub(r"\s*\*\s*", " · ", said.replace("**", "^")).replace("-", "\N{MINUS SIGN}")
+    said = "; ".join([f"{target} = {whole}" if target else whole, *parts])
+    said = re.sub(r"\s*\*\s*", " · ", GREEK.sub(_greek, said).replace("**", "^")).replace("-", "\N{MINUS SIGN}")
     tries = [paragraph(said, width=width, size=size, lines=lines) for size in sizes]
     return next((words for words in tries if not words.text.endswith("…")), tries[-1])
+
+
+def _taken_apart(formula: str) -> tuple[str, ...]:
+    """Give a law and its parts as text; what cannot be read is one part."""
+    try:
+        return written_law(parse(formula), digits=DIGITS).texts
+    except (BadFormula, ValueError, RecursionError):
+        return (formula,)
+
+
+def _set(target: str, whole: str, parts: Sequence[str], *, width: float, size: float) -> str:
+    """Set a law and after it its parts, on as few lines as they need; text where one of them cannot be set."""
+    pieces = [(target, whole), *((name, rest) for name, _, rest in (part.partition(" = ") for part in parts))]
+    told = [_readable(text.equation(name, one, width=72 * width, size=size), size=size) for name, one in pieces]
+    if not all(map(is_math_text, told)):
+        return ""
+    lines = told[:1]
+    for piece in told[1:]:
+        longer = f"{lines[-1]} ,   {piece}"
+        lines = [*lines[:-1], longer] if measured(longer, size).wide <= width else [*lines, piece]
+    return "\n".join(lines)
 
 
 def _greek(found: re.Match[str]) -> str:
@@ -146,25 +174,7 @@ def _greek(found: re.Match[str]) -> str:
 def _readable(equation: str, *, size: float) -> str:
     """Set a thin space before functions, and exponents of e on the line where they would be too small on paper."""
     longest = 12 if size < SMALL else len(equation)
-    on_the_line = _without_exponents(equation, longest=longest)
-    return re.sub(r"(?<=[\w}])\s*(?=\\(?:exp|sin|cos|tan|log)\b)", r" \\, ", on_the_line)
-
-
-def _without_exponents(equation: str, *, longest: int) -> str:
-    """Write exp(…) for a power of e whose exponent has a fraction in it or is longer than so many characters."""
-    start = equation.find("e^{")
-    if start < 0:
-        return equation
-    depth, end = 1, start + 3
-    while depth and end < len(equation):
-        depth += {"{": 1, "}": -1}.get(equation[end], 0)
-        end += 1
-    inner, rest = equation[start + 3 : end - 1], _without_exponents(equation[end:], longest=longest)
-    if ("frac" not in inner and len(inner) <= longest) or equation[
-        start - 1
-    ].isalpha():  # the e of a longer word is none
-        return f"{equation[:end]}{rest}"
-    return rf"{equation[:start]}\exp\left({inner}\right){rest}"
+    return re.sub(r"(?<=[\w}])\s*(?=\\(?:exp|sin|cos|tan|log)\b)", r" \\, ", on_the_line(equation, longest=longest))
 
 
 def sheet(width: float, body: float, *, finding: str, formula: Words | None = None, caption: str = "") -> Sheet:

@@ -15,7 +15,7 @@ from . import plot_sheet as lay
 from .plot_sheet import MARGIN, WIDTH, Sheet
 from .plot_tint import kernel_colours, kind_colours, photo, reach
 
-COLUMNS = 6
+COLUMNS = 5
 """Tiles beside one another."""
 TILES = 72
 """Tiles that are drawn at the most, those in most lineages first."""
@@ -120,7 +120,7 @@ def _tile(on: Sheet, cell: TableCell, left: float, top: float, *, wide: float, c
     lay.write(on, name, left + wide / 2, down, at="center")
     room = top + HIGH - 0.1 - (down + name.high + 0.04)
     said = lay.measured("no equation", 6.5)
-    law = lay.law("", cell.formula, width=wide - 0.1, sizes=(8.0, 7.0, 6.0, 5.5), lines=3) if cell.formula else said
+    law = lay.law("", cell.formula, width=wide - 0.1, sizes=(9.0, 8.0, 7.0, 6.0), lines=3) if cell.formula else said
     slack = max(room - law.high, 0.0) / 2
     lay.write(
         on, law, left + wide / 2, down + name.high + 0.04 + slack, at="center", colour=INK if cell.formula else SOFT

@@ -10,8 +10,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, Stroke
 from matplotlib.projections.polar import PolarAxes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -37,7 +39,13 @@ LISTED = 12
 PERIODS: dict[Scale, float] = {"orientation": math.pi, "direction": 2 * math.pi}
 """Periods of the coordinates that are angles, in radians."""
 
-CAPTION = "Thin: single units, coloured by network. Thick, in grey: the law. Open dots: held out from the fit."
+DOTTED = 6
+"""Curves of a panel up to which places that were held out are dots: those of more hide one another and the law."""
+LAW = "law"
+"""What the law is called in the legend."""
+
+CAPTION = "Thin: single units, coloured by network. Thick, in black: the law."
+DOTS = "Open dots: held out from the fit."
 TURNED = "Angles are counted from each unit's preferred one."
 TWICE = "Orientations repeat after 180° and are drawn twice."
 
@@ -60,7 +68,7 @@ class TuningCurve:
 class TuningPanel:
     """Curves over one coordinate and their law, drawn at its own places (angles: from the preferred one).
 
-    `r2` is the law's on held-out places, `law` the name of the form that won.
+    `r2` is the law's on held-out places, `law` the name of the form that won, `around` what a round coordinate is.
     """
 
     coordinate: str
@@ -72,6 +80,7 @@ class TuningPanel:
     law: str = ""
     r2: float = math.nan
     unit: str = ""
+    around: str = "angle"
 
 
 @style()
@@ -90,14 +99,15 @@ def draw_tuning(
     high = max((sum(words.high + 0.05 for words in head) for head in heads), default=0.0)
     row = high + HIGH + 0.75
     networks = list(dict.fromkeys(curve.network for panel in panels for curve in panel.curves))
-    legend = _legend_places(networks, width)
+    named = [LAW, *networks[:LISTED]] if networks else []
+    legend = _legend_places(named, width)
     tall = 0.1 + 0.17 * (max((down for _, down in legend), default=-1) + 1)
     rows = -(-len(panels) // abreast)
-    caption = " ".join(filter(None, (*_caption(panels, networks), note)))
+    caption = " ".join(filter(None, (*_caption(panels, networks, response), note)))
     on = lay.sheet(width, max(rows, 1) * row + tall, finding=finding, caption=caption)
     if not panels:
         lay.nothing(on, MARGIN, on.top, wide=width - 2 * MARGIN, high=1.0, words="no tuning curve")
-    palette = dict(zip(networks, colours(len(networks)), strict=True))
+    palette = dict(zip(networks, colours(len(networks)), strict=True)) | {LAW: to_rgba(INK)}
     for place, (panel, head) in enumerate(zip(panels, heads, strict=True)):
         left, top = MARGIN + place % abreast * step, on.top + place // abreast * row
         down = top
@@ -105,7 +115,7 @@ def draw_tuning(
             lay.write(on, words, left, down, colour=colour)
             down += words.high + 0.05
         _panel(on, panel, left, top + high + 0.2, wide=step - SPACE, palette=palette, response=response)
-    _legend(on, networks, legend, palette)
+    _legend(on, named, legend, palette)
     return on.figure
 
 
@@ -119,9 +129,12 @@ def _head(panel: TuningPanel, width: float) -> tuple[lay.Words, lay.Words, lay.W
     )
 
 
-def _caption(panels: Sequence[TuningPanel], networks: Sequence[str]) -> list[str]:
+def _caption(panels: Sequence[TuningPanel], networks: Sequence[str], response: str) -> list[str]:
+    dotted = any(curve.held.any() for panel in panels if len(panel.curves) <= DOTTED for curve in panel.curves)
     sayings = (
         (bool(networks), CAPTION),
+        (dotted, DOTS),
+        (any(panel.scale in PERIODS for panel in panels), f"From the centre out: {response}."),
         (any(panel.scale in PERIODS for panel in panels), TURNED),
         (any(panel.scale == "orientation" for panel in panels), TWICE),
         (len(networks) > LISTED, f"{LISTED} of {len(networks)} networks are named."),
@@ -132,7 +145,7 @@ def _caption(panels: Sequence[TuningPanel], networks: Sequence[str]) -> list[str
 def _legend_places(networks: Sequence[str], width: float) -> list[tuple[float, int]]:
     """Place the names of the networks in lines: inches from the left, and which line."""
     places, left, down = [], 0.0, 0
-    for name in networks[:LISTED]:
+    for name in networks:
         wide = _entry(name).wide + 0.45
         if left and left + wide > width - 2 * MARGIN:
             left, down = 0.0, down + 1
@@ -178,14 +191,15 @@ def _panel(
     else:
         axes = lay.axes_at(on, left + 0.48, top, wide=wide - 0.48, high=HIGH)
     _law(axes, panel)
+    few = len(panel.curves) <= DOTTED
     for curve in panel.curves:
-        _curve(axes, curve, panel.scale, palette[curve.network])
+        _curve(axes, curve, panel.scale, palette[curve.network], few=few)
     AXES[panel.scale](axes, panel)
     label = lay.line(
         text.quantity(panel.coordinate, panel.unit).replace(r"\$", "$"), width=wide - 0.5, sizes=(8.0, 7.0)
     )
     if round_:
-        words = lay.measured("angle from the preferred one", 8.0)
+        words = lay.line(f"{panel.around} from the preferred one", width=wide, sizes=(8.0, 7.0))
         lay.write(on, words, left + wide / 2, top + (HIGH + side) / 2 + 0.25, at="center")
     else:
         axes.set_xlabel(label.text, fontsize=label.size)
@@ -193,24 +207,21 @@ def _panel(
 
 
 def _law(axes: Axes, panel: TuningPanel) -> None:
+    """Draw the law over all curves, in a white seam that parts it from them."""
     places, responses = _laid(panel.law_places, panel.law_responses, panel.scale)
-    axes.plot(places, responses, color="#b4b4b4", linewidth=6.0, solid_capstyle="round", zorder=2)
+    seam = [Stroke(linewidth=4.0, foreground="white"), Normal()]
+    axes.plot(places, responses, color=INK, linewidth=2.0, solid_capstyle="round", zorder=5, path_effects=seam)
 
 
-def _curve(axes: Axes, curve: TuningCurve, scale: Scale, colour: tuple[float, float, float, float]) -> None:
+def _curve(
+    axes: Axes, curve: TuningCurve, scale: Scale, colour: tuple[float, float, float, float], *, few: bool
+) -> None:
     shifted = curve.places - (curve.preferred if scale in PERIODS else 0.0)
-    axes.plot(*_laid(shifted, curve.responses, scale), color=colour, linewidth=0.7, alpha=0.9, zorder=3)
-    dots, values = _laid(shifted[curve.held], curve.responses[curve.held], scale, closed=False)
-    axes.plot(
-        dots,
-        values,
-        "o",
-        markersize=2.4,
-        markerfacecolor="white",
-        markeredgecolor=colour,
-        markeredgewidth=0.6,
-        zorder=4,
-    )
+    drawn = _laid(shifted, curve.responses, scale)
+    axes.plot(*drawn, color=colour, linewidth=0.8 if few else 0.6, alpha=0.9 if few else 0.55, zorder=3)
+    if few:
+        dots, values = _laid(shifted[curve.held], curve.responses[curve.held], scale, closed=False)
+        axes.plot(dots, values, "o", markersize=2.4, mfc="white", mec=colour, markeredgewidth=0.6, zorder=4)
 
 
 def _laid(places: Array, responses: Array, scale: Scale, *, closed: bool = True) -> Drawn:
@@ -253,7 +264,7 @@ def _polar(axes: Axes, panel: TuningPanel) -> None:
     axes.tick_params(axis="x", pad=-2)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
     axes.tick_params(axis="y", labelsize=6.0, labelcolor=SOFT)
-    axes.set_rlabel_position(67.5 if half else 157.5)
+    axes.set_rlabel_position(75.0 if half else 157.5)
     axes.spines["polar"].set_visible(False)
     axes.grid(visible=True)
     if low < 0:

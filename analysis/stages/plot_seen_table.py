@@ -1,0 +1,88 @@
+"""Read off families of vision networks what a table of all of them shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from ...zoo.stimuli import find_stimulus, render
+from ...zoo.store import content_key
+from ..formulas.fit import predict
+from ..formulas.parsing import parse
+from ..vision.plot_table import TableCell, draw_table
+from ..vision.written_law import PARTS, written_law
+from .drawing import Drawing
+from .families import Family
+from .findings import Findings
+from .plot_seen_tuning import watched
+from .stage_kernels import Described
+from .stage_tuning import Tuning
+
+VERSION = "seen-table-1"
+SIDE = 48
+"""The side in pixels of stimuli that stand for a feature."""
+NULLS = "Percentiles: how seldom chance gives two lineages as much beyond untrained twins, in any layer."
+SHORTENED = f"{', '.join(PARTS)}: parts that the picture of the feature writes out."
+
+
+def table_pictures(findings: Findings) -> Iterator[Drawing]:
+    """Draw all families above chance as a table: what they detect, in how many lineages, and their equation."""
+    kernel, tuning = findings.kernels, findings.tuning
+    if kernel.families or tuning.families:
+        yield "table", content_key(VERSION, kernel.key, tuning.key), partial(_draw_table, kernel, tuning)
+
+
+def _draw_table(kernel: Described, tuning: Tuning) -> Figure:
+    lineages = {one.network.lineage for one in tuning.presented} | {one.lineage for one in kernel.networks.values()}
+    of = len(lineages)
+    cells = [_of_kernels(family, of) for family in kernel.families if family.above_null]
+    cells += [_of_tuning(tuning, family, of) for family in tuning.families if family.above_null]
+    whole, left = watched(tuning)
+    notes = (
+        NULLS if any(cell.stimulus is not None for cell in cells) else "",
+        SHORTENED if any(written_law(parse(one.expression)).parts for one in kernel.families) else "",
+        f"{left:,} of {whole:,} units that were shown stimuli are not reduced to a law.",
+    )
+    finding = f"{len(cells)} kinds of detectors are shared by networks that were trained apart"
+    return draw_table(cells, finding=finding, note=" ".join(filter(None, notes)))
+
+
+def _of_kernels(family: Family, of: int) -> TableCell:
+    mean = np.mean([np.array(image) for image in family.images.values()], axis=0)
+    name, formula = f"K{family.number}", _short(family)
+    return TableCell(name, family.detector, family.lineages, of, kernel=mean[None], formula=formula)
+
+
+def _of_tuning(tuning: Tuning, family: Family, of: int) -> TableCell:
+    return TableCell(
+        f"T{family.number}",
+        family.detector,
+        family.lineages,
+        of,
+        stimulus=_liked(tuning, family),
+        formula=_short(family),
+        percentile=100 * (1 - family.p),
+    )
+
+
+def _short(family: Family) -> str:
+    """Write the equation without what its parts stand for."""
+    return written_law(parse(family.expression)).texts[0]
+
+
+def _liked(tuning: Tuning, family: Family) -> Float[np.ndarray, "height width 3"]:
+    """Render the grating, or the colour, that the family's best member likes best."""
+    best = max(family.members, key=lambda member: member.r)
+    unit = tuning.results[best.network][best.layer]["units"][best.unit]
+    if family.detector == "colour":
+        fine = np.linspace(0.0, 2 * np.pi, 361)
+        told = predict(parse(unit["laws"]["hue"]["expression"]), {"hue": fine}, len(fine))
+        row = {"hue": float(fine[np.argmax(told)]), "saturation": 1.0, "luminance": 0.5}
+        return np.asarray(render(find_stimulus("colour"), np.array([list(row.values())]), side=SIDE)[0])
+    indices = unit["indices"]
+    row = {"angle": indices["angle"], "frequency": 2.0 / SIDE, "phase": indices["phase"], "contrast": 1.0}
+    return np.asarray(render(find_stimulus("grating"), np.array([list(row.values())]), side=SIDE)[0])
