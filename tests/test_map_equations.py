@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from consilience.analysis.distillation.engine_operon import operon_at_hand
 from consilience.analysis.distillation.search import ENGINES
@@ -15,12 +17,15 @@ from consilience.analysis.formulas.parsing import parse
 from consilience.analysis.stages.families import Family, FamilyMember, _equation
 from consilience.analysis.stages.map_equations import write_equation
 from consilience.analysis.stages.map_votes import FEWEST, second_votes
+from consilience.analysis.stages.stage_maps import _read
 from consilience.analysis.stages.stage_tuning import family_rows
 from consilience.analysis.vision.feature_consensus import MemberCurve, SharedCurves, share_curves
 from consilience.analysis.vision.feature_equation import feature_equation
 from consilience.analysis.vision.feature_law import race_shared
 from consilience.analysis.vision.feature_search import search_shared
 from consilience.analysis.vision.map_features import MapFeature, MapMember
+from consilience.analysis.vision.match_maps import common_places
+from consilience.zoo.network import Network
 
 ANGLES, HUES, FREQUENCIES = (family_rows(kind)[:, 0] for kind in ("orientation", "hue", "frequency"))
 FROM = 2 * (ANGLES - 0.7)
@@ -28,10 +33,10 @@ ORIENTATION = {"orientation": family_rows("orientation")}
 
 
 def shared(curve: np.ndarray, kind: str, *, lineages: int = 3, noise: float = 0.02) -> SharedCurves:
-    """What lineages share that have a curve at gains and offsets of their own, with noise of their own."""
+    """What lineages share that have a curve at gains of their own, with noise of their own."""
     random = np.random.default_rng(0)
     members = [
-        MemberCurve(f"net{i}", f"line{i}", 1, (1 + i) * (curve + noise * random.normal(size=len(curve))) + i)
+        MemberCurve(f"net{i}", f"line{i}", 1, (1 + i) * (curve + noise * random.normal(size=len(curve))))
         for i in range(lineages)
     ]
     found = share_curves(members, kind)
@@ -52,7 +57,17 @@ def test_each_lineage_has_one_vote_however_many_units_it_has() -> None:
     found = share_curves([*many, MemberCurve("alone", "second", 1, 0.1 * other)], "orientation")
     assert found is not None
     assert found.lineages == ("first", "second")
-    assert found.values.mean(axis=0) == pytest.approx((one + other) / 2 * 2**0.5, abs=1e-9)
+    assert found.values - found.values.mean() == pytest.approx(np.stack([one, other]) * 2**0.5, abs=1e-9)
+
+
+def test_lineages_differ_in_gain_and_offset_and_the_law_keeps_its_zero() -> None:
+    curve = np.maximum(np.cos(HUES - 1.0), 0.0)
+    found = share_curves([MemberCurve(str(i), str(i), 1, (1 + i) * curve + i / 9) for i in range(2)], "hue")
+    assert found is not None
+    assert found.values[0] == pytest.approx(found.values[1])
+    again = share_curves([MemberCurve(str(i), str(i), 1, (1 + i) * curve) for i in range(2)], "hue")
+    assert again is not None
+    assert again.values.min() == pytest.approx(0.0, abs=1e-12)
 
 
 def test_units_that_stand_for_the_negative_are_turned_over_only_where_a_curve_has_a_sign() -> None:
@@ -82,6 +97,16 @@ def test_silent_units_have_no_vote_and_one_lineage_alone_shares_nothing() -> Non
     silent = MemberCurve("b", "b", 1, np.zeros(36))
     assert share_curves([MemberCurve("a", "a", 1, np.cos(FROM)), silent], "orientation") is None
     assert share_curves([], "orientation") is None
+
+
+def test_units_that_nothing_gets_past_their_rectifier_match_nothing() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 16 * 16, 2)).eval()
+    with torch.no_grad():
+        module[0].bias[1] = -100.0
+    network = Network("net", "digest", "line", module, (), (3, 16, 16))
+    shown = np.random.default_rng(0).random((5, 16, 16, 3), dtype=np.float32)
+    read = _read(network, shown, ["0"], common_places(5), 1 / 16, device="cpu")["0"]
+    assert (np.ptp(read, axis=(0, 1)) > 0).tolist() == [True, False, True, True]
 
 
 # The laws
@@ -115,6 +140,7 @@ def test_angles_of_lineages_on_both_sides_of_zero_are_close() -> None:
     [
         ("edge", "orientation", np.exp(2 * np.cos(FROM)), "von Mises"),
         ("colour", "hue", np.cos(HUES - 1.0), "cosine"),
+        ("colour", "hue", np.maximum(np.cos(HUES - 1.0) - 0.2, 0.0), "rectified cosine"),
         ("frequency", "frequency", np.exp(-np.square(np.log(FREQUENCIES / 0.08))), "log-Gaussian"),
     ],
 )

@@ -44,9 +44,13 @@ def second_votes(features: Sequence[MapFeature], told: Told) -> dict[str, dict[s
 
 
 def _pairs(members: Sequence[MapMember], told: Told, number: Number) -> list[tuple[float, float]]:
-    own = [(one.lineage, number.of(told.get((one.network, one.layer, one.unit), {}), one.sign)) for one in members]
-    known = [(lineage, value) for lineage, value in own if value is not None]
-    return [(left, right) for (one, left), (other, right) in combinations(known, 2) if one != other]
+    """Pair lineages by the member that is most like the others, of those that have the number."""
+    known: dict[str, float] = {}
+    for one in sorted(members, key=lambda member: -abs(member.r)):
+        value = number.of(told.get((one.network, one.layer, one.unit), {}), one.sign)
+        if value is not None:
+            known.setdefault(one.lineage, value)
+    return [*combinations(known.values(), 2)]
 
 
 def _angle(unit: Mapping[str, Any], sign: int) -> float | None:

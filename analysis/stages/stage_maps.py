@@ -20,14 +20,14 @@ from ...zoo.whitening import whiten
 from ..distillation.search import resolve
 from ..project.study import Study
 from ..vision.map_features import MapFeature, map_features
-from ..vision.match_maps import MapUnits, common_places, map_units, sample_shifts
+from ..vision.match_maps import MapUnits, Places, common_places, map_units, sample_shifts
 from .families import Family, FamilyMember, index_families
 from .map_equations import Told, Written, write_equation
 from .map_votes import second_votes
 from .stage_present import Presented
 from .stage_tuning import Tuning, tune
 
-VERSION = "maps-2"
+VERSION = "maps-3"
 CROPS, SIDE = 160, 128
 """So many pieces of photos are shown, of so many pixels a side, pixel for pixel."""
 WHITE = 0.75
@@ -47,12 +47,13 @@ class Matched:
 
 
 def match_photos(study: Study) -> Matched:
-    """Find features of maps over photos, in the last layer that is watched of each network; what was found is kept.
+    """Find features of maps over photos, in all layers that are watched of each network; what was found is kept.
 
-    Networks without torch modules, and those with coarse maps, are left out. Raises what `tune` raises.
+    Which layers of two architectures do the same nobody knows beforehand: units of all of them stand side by side.
+    Networks without torch modules, and coarse maps, are left out. Raises what `tune` raises.
     """
     tuning = tune(study)
-    seen = [one for one in tuning.presented if one.field(_last(one)).stride <= COARSEST]
+    seen = [one for one in tuning.presented if _fine(one)]
     settings = (study.manifest.seed, study.manifest.align.q, study.manifest.distil.engine)
     key = content_key(VERSION, tuning.key, study.probe.key, settings, CROPS, SIDE, WHITE, DRAWS)
     file = study.store.result_path("maps", key, ".json")
@@ -72,18 +73,18 @@ def match_photos(study: Study) -> Matched:
 _NOTHING: dict[str, Any] = {"families": [], "votes": {}}
 
 
-def _last(presented: Presented) -> str:
-    return presented.layers[-1].name
+def _fine(presented: Presented) -> list[str]:
+    """Name the layers whose maps are fine enough to be compared."""
+    return [layer.name for layer in presented.layers if presented.field(layer.name).stride <= COARSEST]
 
 
 def _work(study: Study, seen: Sequence[Presented], tuning: Tuning) -> dict[str, Any]:
     crops = _crops(study)
     places = common_places(len(crops), seed=study.manifest.seed)
-    step = max(one.field(_last(one)).stride for one in seen) / crops.shape[1]
+    step = max(one.field(layer).stride for one in seen for layer in _fine(one)) / crops.shape[1]
 
     def units(network: Network, one: Presented) -> MapUnits:
-        maps = _maps(network, crops, _last(one), device=study.device)
-        values = sample_shifts(maps, places, step)
+        values = _read(network, crops, _fine(one), places, step, device=study.device)
         return map_units(values, network=one.network.name, lineage=one.network.lineage, step=step)
 
     def twins(make: Any, draw: int) -> list[Float[np.ndarray, "samples units"]]:
@@ -116,10 +117,23 @@ def _crops(study: Study) -> Float32[np.ndarray, "crops side side 3"]:
     return whiten(middle.astype(np.float32) / np.float32(255), WHITE).astype(np.float32)
 
 
-def _maps(
-    network: Network, crops: np.ndarray, layer: str, *, device: str
-) -> Iterator[Mapping[str, Float32[np.ndarray, "_crops _units _rows _columns"]]]:
-    return ({layer: batch[layer].pre} for batch in record_maps(network, crops, [layer], device=device))
+def _read(
+    network: Network, crops: np.ndarray, layers: Sequence[str], places: Places, step: float, *, device: str
+) -> dict[str, Float32[np.ndarray, "shifts samples _units"]]:
+    """Read what units get before their nonlinearity; those that nothing gets past it are 0, and match nothing.
+
+    Before a rectifier that they never pass many units say the same: that there is some contrast.
+    """
+    spans: dict[str, np.ndarray] = dict.fromkeys(layers, np.zeros(()))
+
+    def maps() -> Iterator[Mapping[str, Float32[np.ndarray, "_crops _units _rows _columns"]]]:
+        for batch in record_maps(network, crops, layers, device=device):
+            for name, both in batch.items():
+                spans[name] = np.maximum(spans[name], np.ptp(both.post, axis=(0, 2, 3)))
+            yield {name: both.pre for name, both in batch.items()}
+
+    values = sample_shifts(maps(), places, step)
+    return {name: read * (spans[name] > 0).astype(np.float32) for name, read in values.items()}
 
 
 def _family(study: Study, feature: MapFeature, told: Told, whole: int) -> Family:

@@ -28,7 +28,10 @@ class MemberCurve:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedCurves:
-    """The curve of each lineage at the stimuli that all were shown, standardised: mean 0, standard deviation 1."""
+    """The curve of each lineage at the stimuli that all were shown, with standard deviation 1 and one mean for all.
+
+    That mean is the lineages' own on average: some laws are 0 where nothing drives a unit, and have no offset.
+    """
 
     lineages: tuple[str, ...]
     values: Float[np.ndarray, "lineages stimuli"]
@@ -45,12 +48,15 @@ def share_curves(members: Sequence[MemberCurve], kind: str) -> SharedCurves | No
     for one in members:
         curve = _signed(one, kind)[:common]
         if _varies(curve):
-            networks.setdefault((one.lineage, one.network), []).append(_standard(curve))
+            networks.setdefault((one.lineage, one.network), []).append(curve / curve.std())
     lineages: dict[str, list[Curve]] = {}
     for (lineage, _), curves in networks.items():
         lineages.setdefault(lineage, []).extend(_averaged(curves))
     voted = {lineage: curve for lineage, curves in lineages.items() for curve in _averaged(curves)}
-    return SharedCurves(tuple(voted), np.stack([*voted.values()])) if len(voted) > 1 else None
+    if len(voted) < 2:
+        return None
+    values = np.stack([*voted.values()])
+    return SharedCurves(tuple(voted), values - values.mean(axis=1, keepdims=True) + values.mean())
 
 
 def _signed(one: MemberCurve, kind: str) -> Curve:
@@ -67,14 +73,10 @@ def _signed(one: MemberCurve, kind: str) -> Curve:
 
 
 def _averaged(curves: Iterable[Curve]) -> list[Curve]:
-    """Average standardised curves to one; none where they cancel."""
+    """Average curves of standard deviation 1 to one; none where they cancel."""
     mean = np.mean([*curves], axis=0)
-    return [_standard(mean)] if mean.std() > STILL else []
+    return [mean / mean.std()] if mean.std() > STILL else []
 
 
 def _varies(curve: Curve) -> bool:
     return bool(np.isfinite(curve).all() and curve.std() > STILL * float(np.abs(curve).max(initial=0.0)))
-
-
-def _standard(curve: Curve) -> Curve:
-    return np.asarray((curve - curve.mean()) / curve.std())
