@@ -116,6 +116,9 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE detectors ADD COLUMN law TEXT;
     ALTER TABLE detectors ADD COLUMN following INTEGER;
     """,
+    """
+    ALTER TABLE laws ADD COLUMN suppression DOUBLE;
+    """,
 )
 """Append only. Each is run once, in one transaction, after a backup; the schema version counts them."""
 

@@ -12,6 +12,7 @@ from ..project.catalogue import Catalogue
 from ..project.study import Study
 from ..reports.show import law
 from ..reports.show_evidence import missing
+from .seen_second import saw_second
 from ..vision.detector_counts import REST
 from ..vision.feature_equation import DISAGREE
 
@@ -59,7 +60,7 @@ def saw_tuning(study: Study, catalogue: Catalogue) -> list[str]:
         lines.append(
             f"untrained twins, each against the others: {beyond} of {of} counts at p ≤ .05, chance gives {of / 20:.0f}"
         )
-    return [*lines, *family_lines(catalogue, "T")]
+    return [*lines, *saw_second(catalogue), *family_lines(catalogue, "T")]
 
 
 def _parts(row: Row) -> list[str]:

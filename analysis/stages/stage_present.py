@@ -188,16 +188,18 @@ def middles(
     layers: Sequence[str],
     *,
     device: str,
+    beside: Sequence[int] = (0,),
 ) -> dict[str, Float32[np.ndarray, "units samples"]]:
     """Give what the units in the middle of layers' maps give to images, after their nonlinearity.
 
+    With `beside` all places so many rows and columns from the middle are read, those of one image after another.
     Raises as `record_maps` does, and Refused (not-finite).
     """
     found: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
     for some in images:
         for batch in record_maps(network, some, layers, device=device):
             for layer in layers:
-                found[layer].append(_middle(batch[layer]))
+                found[layer].append(_middle(batch[layer], beside))
     whole = {layer: np.concatenate(parts, axis=1) for layer, parts in found.items()}
     for layer, values in whole.items():
         if not np.isfinite(values).all():
@@ -205,9 +207,10 @@ def middles(
     return whole
 
 
-def _middle(maps: Maps) -> Float32[np.ndarray, "units samples"]:
-    rows, columns = maps.post.shape[2:]
-    return np.ascontiguousarray(maps.post[:, :, rows // 2, columns // 2].T)
+def _middle(maps: Maps, beside: Sequence[int]) -> Float32[np.ndarray, "units samples"]:
+    rows, columns = ([length // 2 + step for step in beside] for length in maps.post.shape[2:])
+    read = np.moveaxis(maps.post[:, :, rows][:, :, :, columns], 1, 0)
+    return np.ascontiguousarray(read.reshape(len(read), -1))
 
 
 def _field(

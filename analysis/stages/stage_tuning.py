@@ -27,13 +27,18 @@ from ..vision.detector_counts import (
     shared_by_two,
     twins_apart,
 )
-from ..vision.tuned import COORDINATES, STIMULUS, Shown, Tuned, tune_units
+from ..vision.shown import Shown
+from ..vision.tuned import Tuned, tune_units
+from ..vision.tuning_cuts import CUTS, SIZES
 from ..vision.tuning_families import fit_family, leave_lineages_out
+from ..vision.tuning_indices import suppression
 from ..vision.tuning_laws import LAWS, TuningLaw
 from .families import Family, FamilyMember, index_families
+from .set_aside import none_left, setting_aside
 from .stage_present import STIMULI, Field, Presented, present, present_twin, shown
+from .stage_second import Second, present_second
 
-VERSION = "tuning-2"
+VERSION = "tuning-3"
 JUDGED = "judged-1"
 """Changes with how what was found is counted and put together."""
 TWINS = 2
@@ -75,7 +80,13 @@ def tune(study: Study) -> Tuning:
     Raises what `present` raises.
     """
     seen = present(study)
-    results = {one.network.name: _of_network(study, one) for one in study.each("tuning", seen, name=_name)}
+    results = {}
+    for one in study.each("tuning", seen, name=_name):
+        with setting_aside(study, _name(one)):
+            results[_name(one)] = _of_network(study, one)
+    seen = tuple(one for one in seen if _name(one) in results)
+    if not seen:
+        raise none_left(study, "tuned")
     key = content_key(VERSION, JUDGED, [(one.key, one.network.lineage) for one in seen], study.manifest.seed)
     file = study.store.result_path("tuning", key, ".json")
     if not file.exists():
@@ -94,17 +105,21 @@ def _name(presented: Presented) -> str:
 
 
 def _of_network(study: Study, presented: Presented) -> dict[str, Any]:
-    key = content_key(VERSION, presented.key, TWINS)
+    second = present_second(study, presented)
+    key = content_key(VERSION, presented.key, TWINS, second.key if second else "")
     file = study.store.result_path("tuning", key, ".json")
     if not file.exists():
         seen = (presented, *(present_twin(study, presented, draw) for draw in range(TWINS)))
         layers = [layer.name for layer in presented.layers]
-        tuned = apart(_tuned, [_given(one, layer) for layer in layers for one in seen])
+        tuned = apart(
+            _tuned, [_given(one, layer, second if one is presented else None) for layer in layers for one in seen]
+        )
         found = {
             layer: {
                 "units": [_plain(unit) for unit in next(tuned)],
                 "twins": [[unit.detector for unit in next(tuned)] for _ in range(TWINS)],
                 "field": asdict(presented.field(layer)),
+                "rows": second.rows(layer) if second else {},
             }
             for layer in layers
         }
@@ -113,13 +128,13 @@ def _of_network(study: Study, presented: Presented) -> dict[str, Any]:
     return dict(json.loads(file.read_text()))
 
 
-def _given(presented: Presented, layer: str) -> tuple[Mapping[str, Shown], Field]:
+def _given(presented: Presented, layer: str, second: Second | None) -> tuple[Mapping[str, Shown], Field]:
     """Gather what the units of a layer gave, less that to grey, and what they see."""
     grey = presented.blank(layer)[:, None].astype(np.float64)
     stimuli = {
         name: Shown(find_stimulus(name).names, shown(name), presented.responses(layer, name) - grey) for name in STIMULI
     }
-    return stimuli, presented.field(layer)
+    return {**stimuli, **(second.shown(layer, grey) if second else {})}, presented.field(layer)
 
 
 def _tuned(given: tuple[Mapping[str, Shown], Field]) -> tuple[Tuned, ...]:
@@ -133,7 +148,13 @@ def _plain(unit: Tuned) -> dict[str, Any]:
         "detector": unit.detector,
         "indices": None if unit.indices is None else asdict(unit.indices),
         "laws": {
-            kind: {"law": fit.law, "expression": to_text(fit.expression), "r2": fit.r2, "reduced": fit.reduced}
+            kind: {
+                "law": fit.law,
+                "expression": to_text(fit.expression),
+                "r2": fit.r2,
+                "reduced": fit.reduced,
+                "suppression": suppression(unit.curves[kind]) if kind in SIZES else None,
+            }
             for kind, fit in unit.laws.items()
         },
         "curves": {kind: curve.tolist() for kind, curve in unit.curves.items()},
@@ -253,10 +274,9 @@ def _alike(kind: str, units: Sequence[tuple[Count, Mapping[str, Any]]]) -> _Foun
 
 def family_rows(kind: str) -> Float[np.ndarray, "samples coordinates"]:
     """Give the values of the coordinates at which units of a family were shown stimuli."""
-    stimulus = STIMULUS[kind]
-    empty = Shown(find_stimulus(stimulus).names, shown(stimulus), np.zeros((0, len(shown(stimulus)))))
-    axes = np.meshgrid(*(empty.axis(name) for name in COORDINATES[kind]), indexing="ij")
-    return np.stack([axis.ravel() for axis in axes], axis=1)
+    cut = CUTS[kind]
+    rows = shown(cut.stimulus)
+    return Shown(find_stimulus(cut.stimulus).names, rows, np.zeros((0, len(rows)))).rows_of(*cut.coordinates)
 
 
 def _index(study: Study, key: str, results: Mapping[str, Mapping[str, Any]]) -> None:
@@ -271,7 +291,7 @@ def _index(study: Study, key: str, results: Mapping[str, Mapping[str, Any]]) -> 
                     at = {"network": network, "layer": layer, "unit": unit["unit"]}
                     tunings.append({**at, **_indices(unit), **seen})
                     laws += [
-                        {**at, "stimulus": STIMULUS[kind], "coordinate": kind, **law}
+                        {**at, "stimulus": CUTS[kind].stimulus, "coordinate": kind, **law}
                         for kind, law in unit["laws"].items()
                     ]
         rows = [{**asdict(count), "above_null": count.above_null} for count in counts(results)]

@@ -28,6 +28,9 @@ CHROMATIC = 1 / 3
 ROUNDING = 1e-6
 """Harmonics that are a smaller share of the largest response are rounding error."""
 
+SUPPRESSED = 0.1
+"""Suppression index from which a unit counts as suppressed by what is large, or stopped by what is long."""
+
 PLACES = ("position", "position position")
 
 
@@ -117,6 +120,16 @@ def response_strength(responses: Cube, phases: Float[np.ndarray, " phases"]) -> 
     mean, first = harmonics(responses, phases)
     amplitude, above = np.abs(first), np.maximum(mean, 0.0)
     return np.asarray(amplitude if amplitude.max() > above.max() else above)
+
+
+def suppression(curve: Curve) -> float:
+    """Compute (largest response - response to the largest stimulus) / largest response; 0 without any response.
+
+    `curve` is over sizes or lengths that rise; above 1 the largest stimulus gives less than grey (Cavanaugh, Bair &
+    Movshon 2002).
+    """
+    top = float(curve.max())
+    return (top - float(curve[-1])) / top if top > 0 else 0.0
 
 
 def selectivity(curve: Curve, angles: Curve) -> float:
