@@ -18,12 +18,10 @@ from torch.nn import functional
 
 from consilience.analysis.project.study import open_study
 from consilience.analysis.stages.stage_ingest import ingest
+from consilience.analysis.vision.kernel_baselines import BASELINES, pca, pca_of_responses
 from consilience.analysis.vision.kernel_substitution import (
-    BASELINES,
     Agreement,
     Sight,
-    pca,
-    pca_of_responses,
     refit,
     response_r2,
     sight,

@@ -86,7 +86,8 @@ def test_a_family_has_one_equation_with_evidence(seen: Path, warm) -> None:
     assert families
     done = warm("show", str(families[0]["feature"]), folder=seen)
     assert done.code == 0
-    assert "in 2 lineages" in done.out
+    assert "in 2 of 2 lineages" in done.out
+    assert "shared by all: kappa" in done.out
     assert "peer ratio" in done.out
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -87,7 +87,12 @@ def kernels(network: Network, layer: str) -> Float[np.ndarray, "units channels r
     Of a depthwise or grouped layer the channels are those that a unit sees. Raises BadInput for a layer that
     is not there, and Refused (no-kernels) for one that has none that could be replaced.
     """
-    owner, attribute = _owner(network.module, _held(network, layer).weight)
+    return kernels_of(network, _held(network, layer))
+
+
+def kernels_of(network: Network, held: Convolution) -> Float[np.ndarray, "units channels rows columns"]:
+    """Read the kernels of a layer that `convolutions` lists and has a weight for, without another run."""
+    owner, attribute = _owner(network.module, held.weight)
     return np.asarray(getattr(owner, attribute).double().numpy(force=True))
 
 
@@ -98,16 +103,21 @@ def with_kernels(network: Network, layer: str, given: Float[np.ndarray, "units c
     kernels each time; another module that shares its weights keeps the old. Raises as `kernels`, and BadInput
     for kernels of another shape or that are not finite.
     """
-    held = _held(network, layer)
-    if given.shape != held.shape:
-        raise BadInput(f"kernels of shape {given.shape} for layer {layer}", hint=f"give {held.shape}")
-    if not np.isfinite(given).all():
-        raise BadInput(f"kernels for layer {layer} are not finite", hint="leave the units out that have no equation")
-    module = copy.deepcopy(network.module)
-    _put(*_owner(module, held.weight), torch.from_numpy(np.ascontiguousarray(given)))
+    return with_all_kernels(network, {layer: given})
+
+
+def with_all_kernels(network: Network, given: Mapping[str, Float[np.ndarray, "_ _ _ _"]]) -> Network:
+    """Copy a network with other kernels in several layers, by name. Raises as `with_kernels`."""
+    found = convolutions(network)
+    module, digest = copy.deepcopy(network.module), network.digest
+    for layer, values in given.items():
+        held = _one_of(found, network, layer)
+        _check(layer, held, values)
+        _put(*_owner(module, held.weight), torch.from_numpy(np.ascontiguousarray(values)))
+        digest = content_key("kernels", digest, layer, hashlib.sha256(np.float64(values).tobytes()).hexdigest())
     module.train()  # which makes modules forget what they keep computed from their weights
-    digest = content_key("kernels", network.digest, layer, hashlib.sha256(np.float64(given).tobytes()).hexdigest())
-    name = f"{network.name} ({layer} replaced)"
+    what = next(iter(given)) if len(given) == 1 else f"{len(given)} layers"
+    name = f"{network.name} ({what} replaced)"
     return replace(network, name=name, digest=digest, module=module.eval().requires_grad_(False))
 
 
@@ -121,16 +131,26 @@ def natural_patches(
     image; patches come in the order of the images. The channels are all of the input map's: a unit sees those in
     `Convolution.seen`, and its response is the sum of products with its kernel, plus bias. Raises as `kernels`.
     """
-    convolution, shares = _held(network, layer), _shares(count, len(images))
+    parts = [shown[layer] for shown in patches_by_image(network, images, [layer], count=count, seed=seed)]
+    return np.concatenate(parts)
+
+
+def patches_by_image(
+    network: Network, images: Num[np.ndarray, "images ..."], layers: Sequence[str], *, count: int, seed: int
+) -> Iterator[dict[str, Float[np.ndarray, "patches _ rows _"]]]:
+    """Give what `natural_patches` cuts for several layers, image by image: each image is shown once.
+
+    `count` is for each layer. Raises as `natural_patches`.
+    """
+    known, shares = convolutions(network), _shares(count, len(images))
+    held = [_one_of(known, network, layer) for layer in layers]
     if not shares:
         raise BadInput(f"{count} patches of {len(images)} images", hint="give images, and a count above 0")
-    maps = _maps(network, images[: len(shares)], convolution)
-    return np.concatenate(
-        [
-            _cut(padded, convolution, np.random.default_rng([seed, number]), share)
-            for number, (padded, share) in enumerate(zip(maps, shares, strict=True))
-        ]
-    )
+    for number, (maps, share) in enumerate(zip(_maps(network, images[: len(shares)], held), shares, strict=True)):
+        yield {
+            one.layer: _cut(padded, one, np.random.default_rng([seed, number]), share)
+            for one, padded in zip(held, maps, strict=True)
+        }
 
 
 def _convolution(module: nn.Module, step: Step, number: int) -> Convolution:
@@ -173,7 +193,10 @@ def _padding(
 
 
 def _held(network: Network, layer: str) -> Convolution:
-    found = convolutions(network)
+    return _one_of(convolutions(network), network, layer)
+
+
+def _one_of(found: Mapping[str, Convolution], network: Network, layer: str) -> Convolution:
     if layer in found and found[layer].weight:
         return found[layer]
     if layer in found:
@@ -185,6 +208,13 @@ def _held(network: Network, layer: str) -> Convolution:
         raise Refused("no-kernels", f"{layer} is no convolution over rows and columns", hint=_ELSE)
     names = ", ".join(list(found)[:10]) or "no convolutions"
     raise BadInput(f"there is no layer {layer[:80]!r}", hint=f"there are {names}")
+
+
+def _check(layer: str, held: Convolution, given: np.ndarray) -> None:
+    if given.shape != held.shape:
+        raise BadInput(f"kernels of shape {given.shape} for layer {layer}", hint=f"give {held.shape}")
+    if not np.isfinite(given).all():
+        raise BadInput(f"kernels for layer {layer} are not finite", hint="leave the units out that have no equation")
 
 
 def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
@@ -205,20 +235,21 @@ def _shares(count: int, images: int) -> list[int]:
 
 
 def _maps(
-    network: Network, images: np.ndarray, convolution: Convolution
-) -> Iterator[Float[np.ndarray, "channels height width"]]:
-    """Give the input map of a layer for one image after the other, with its padding."""
+    network: Network, images: np.ndarray, held: Sequence[Convolution]
+) -> Iterator[tuple[Float[np.ndarray, "_ _ _"], ...]]:
+    """Give the input maps of layers for one image after the other, with their padding."""
+    wanted = {one.layer: one for one in held}
     for part in batches(images, FEW):
-        held: list[torch.Tensor] = []
+        seen: dict[str, torch.Tensor] = {}
 
-        def observe(step: Step, held: list[torch.Tensor] = held) -> None:
-            if step.function == "conv2d" and step.module == convolution.layer and not held:
-                held.append(nn.functional.pad(step.sources[0], convolution.padding))
+        def observe(step: Step, seen: dict[str, torch.Tensor] = seen) -> None:
+            if step.function == "conv2d" and step.module in wanted and step.module not in seen:
+                seen[step.module] = nn.functional.pad(step.sources[0], wanted[step.module].padding)
 
-        follow_until(network.module, feed(network, part), observe, last=convolution.step)
-        if not held:
+        follow_until(network.module, feed(network, part), observe, last=max(one.step for one in held))
+        if len(seen) < len(wanted):
             raise astray()
-        yield from held[0].numpy()
+        yield from zip(*(seen[one.layer].numpy() for one in held), strict=True)
 
 
 def _cut(

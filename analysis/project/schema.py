@@ -119,6 +119,10 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE laws ADD COLUMN suppression DOUBLE;
     """,
+    """
+    ALTER TABLE kernel_substitutions ADD COLUMN units INTEGER;
+    ALTER TABLE kernel_substitutions ADD COLUMN numbers INTEGER;
+    """,
 )
 """Append only. Each is run once, in one transaction, after a backup; the schema version counts them."""
 

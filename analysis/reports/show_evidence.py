@@ -93,3 +93,24 @@ def _substitutions(rows: Sequence[Row]) -> list[str]:
 def missing(value: object) -> bool:
     """Tell whether a number was not measured."""
     return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def substituted(catalogue: Catalogue, network: str) -> dict[str, dict[str, Row]]:
+    """Give what was put in the place of a network's kernels: by layer, or all layers of a kind, and there by kind."""
+    found: dict[str, dict[str, Row]] = {}
+    for row in catalogue.select("kernel_substitutions", network=network):
+        found.setdefault(row["layer"], {})[row["kind"]] = row
+    return found
+
+
+def kept(told: Mapping[str, Row]) -> str:
+    """Say what is left of a network's outputs with the equations, and with baselines of the same size."""
+    classes = not missing(told["equations"]["agreement"])
+    column, what = ("agreement", "same class") if classes else ("r2", "R² of the outputs")
+    others = ", ".join(f"{_baseline(row)} {row[column]:.3f}" for kind, row in told.items() if kind != "equations")
+    return f"{what} {told['equations'][column]:.3f} on {told['equations']['images']} photos ({others})"
+
+
+def _baseline(row: Row) -> str:
+    numbers = row["kind"].startswith("PCA") and not missing(row["numbers"])
+    return f"{row['kind']} in {row['numbers']} numbers" if numbers else str(row["kind"])

@@ -11,10 +11,10 @@ from typing import Any
 from ..project.catalogue import Catalogue
 from ..project.study import Study
 from ..reports.show import law
-from ..reports.show_evidence import missing
-from .seen_second import saw_second
+from ..reports.show_evidence import kept, substituted
 from ..vision.detector_counts import REST
 from ..vision.feature_equation import DISAGREE
+from .seen_second import saw_second
 
 Row = Mapping[str, Any]
 
@@ -29,18 +29,13 @@ def saw_kernels(study: Study, catalogue: Catalogue) -> list[str]:
             f"{network} {layer}: {len(explained)} of {len(own)} kernels have a closed form above chance"
             + (f" ({forms})" if forms else "")
         )
-        told = {row["kind"]: row for row in catalogue.select("kernel_substitutions", network=network)}
-        if told:
-            lines.append(f"  in the place of all {len(own)}: {_kept(told)}")
+        told = substituted(catalogue, network)
+        if layer in told:
+            lines.append(f"  in the place of all {len(own)}: {kept(told[layer])}")
+        for level in (level for level in told if level.startswith("depthwise ")):
+            every = f"all {told[level]['equations']['units']:,} kernels of {level}"
+            lines.append(f"  forms of families in the place of {every}: {kept(told[level])}")
     return [*lines, *family_lines(catalogue, "K")]
-
-
-def _kept(told: Mapping[str, Row]) -> str:
-    """Say what is left of a network's outputs with the equations, and with baselines of the same size."""
-    classes = not missing(told["equations"]["agreement"])
-    column, what = ("agreement", "same class") if classes else ("r2", "R² of the outputs")
-    others = ", ".join(f"{kind} {row[column]:.3f}" for kind, row in told.items() if kind != "equations")
-    return f"{what} {told['equations'][column]:.3f} on {told['equations']['images']} photos ({others})"
 
 
 def saw_tuning(study: Study, catalogue: Catalogue) -> list[str]:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 from ...zoo.errors import BadInput, Refused
-from ...zoo.kernels import Convolution, convolutions, kernels
+from ...zoo.kernels import Convolution, convolutions, kernels, kernels_of
 from ...zoo.network import Network
 from ...zoo.store import content_key, write_atomically
 from ..formulas.printing import to_text
@@ -24,12 +24,15 @@ from ..vision.kernel_families import families as kernel_families
 from ..vision.kernel_forms import KernelFit, fit_form, patch_metric
 from ..vision.kernel_peers import kernel_peers
 from ..vision.kernel_race import Evidence, fidelity, race, shape_evidence
+from ..vision.kernel_shapes import Grid
+from ..vision.kernel_short import drawn_r2, short_expression
 from ..vision.kernel_substitution import sight, substitute_kernels
 from .families import Family, FamilyMember, index_families
 from .set_aside import none_left, setting_aside
 from .stage_ingest import Ingested, ingest
+from .stage_kernel_substitution import level_of, substitutions
 
-VERSION = "kernels-2"
+VERSION = "kernels-3"
 PATCHES = 4096
 """So many natural patches tell what a difference between kernels makes of photos."""
 SHOWN, MAPS_SHOWN = 64, 6
@@ -91,8 +94,9 @@ def describe_kernels(study: Study) -> Described:
         with write_atomically(file) as temporary:
             temporary.write_text(json.dumps([asdict(family) for family in made]))
     families = tuple(Family.read(row) for row in json.loads(file.read_text()))
-    whole = content_key(key, list(firsts.values()))
-    _index(study, whole, firsts)
+    put = substitutions(study, {name: (item, network) for name, (item, network, _) in held.items()}, families)
+    whole = content_key(key, list(firsts.values()), put)
+    _index(study, whole, firsts, put)
     index_families(study, "K", key, families)
     return Described(families, firsts, {name: network for name, (_, network, _) in held.items()}, whole)
 
@@ -106,8 +110,8 @@ def _convolutions(network: Network) -> dict[str, Convolution]:
 
 def _check(network: Network, found: Mapping[str, Convolution]) -> None:
     """Raise Refused where kernels are not finite, or all zero."""
-    for layer in found:
-        given = kernels(network, layer)
+    for layer, one in found.items():
+        given = kernels_of(network, one)
         if not (np.isfinite(given).all() and given.any()):
             wrong = "all zero" if not given.any() else "not finite"
             raise Refused("not-finite", f"kernels of {layer} are {wrong}", hint="leave the network out, or mend it")
@@ -152,7 +156,10 @@ def _fitted(study: Study, network: Network, layer: str, photos: np.ndarray | Non
     return {
         "units": len(given),
         "kernels": rows,
-        "substitution": [{**asdict(row), "images": compared.images, "sure": compared.sure} for row in compared.rows],
+        "substitution": [
+            {**asdict(row), **{name: getattr(compared, name) for name in ("images", "sure", "units", "numbers")}}
+            for row in compared.rows
+        ],
     }
 
 
@@ -191,7 +198,7 @@ def _families(study: Study, held: Mapping[str, tuple[Network, Mapping[str, Convo
         for layer, one in found.items():
             if one.depthwise and min(one.shape[2:]) >= SMALLEST:
                 by_network = sizes.setdefault((one.shape[2], one.shape[3]), {})
-                by_network.setdefault(name, []).append((layer, kernels(network, layer)[:, 0]))
+                by_network.setdefault(name, []).append((layer, kernels_of(network, one)[:, 0]))
     made: list[Family] = []
     for size, stacks in sorted(sizes.items()):
         if len({lineage[name] for name in stacks}) < 2:
@@ -221,11 +228,12 @@ def _family(
         for place in rows
     )
     lineages = {lineage[name] for name in found.centres}
+    expression = short_expression(found.fit.form, found.fit.numbers, Grid(*size))
     return Family(
         number=0,
         kind="kernel",
         detector=detects(found.fit),
-        level=f"depthwise {size[0]}×{size[1]}",
+        level=level_of(size),
         form=found.fit.form,
         members=members,
         lineages=len(lineages),
@@ -233,8 +241,8 @@ def _family(
         p=float("nan"),
         agreement=min(found.matches.values(), default=float("nan")),
         above_null=found.above_null,
-        expression=to_text(found.fit.expression),
-        fidelity=found.fit.r2,
+        expression=to_text(expression),
+        fidelity=drawn_r2(expression, found.centre),
         shared={name: (value, found.spread[name]) for name, value in found.fit.numbers.items()},
         by_lineage=kernel_peers(found.centres, found.fit.form),
         coverage={name: (share, found.null_coverage[name]) for name, share in found.coverage.items()},
@@ -242,7 +250,12 @@ def _family(
     )
 
 
-def _index(study: Study, key: str, firsts: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
+def _index(
+    study: Study,
+    key: str,
+    firsts: Mapping[str, tuple[str, Mapping[str, Any]]],
+    put: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> None:
     with study.writing() as catalogue:
         if catalogue.indexed("kernels", "zoo") == key:
             return
@@ -250,5 +263,6 @@ def _index(study: Study, key: str, firsts: Mapping[str, tuple[str, Mapping[str, 
         for name, (layer, kept) in firsts.items():
             rows += [{"network": name, "layer": layer, **row} for row in kept["kernels"]]
             replaced += [{"network": name, "layer": layer, **row} for row in kept["substitution"]]
+            replaced += [{"network": name, **row} for row in put.get(name, ())]
         catalogue.replace({}, {"kernels": rows, "kernel_substitutions": replaced})
         catalogue.mark("kernels", "zoo", key, {"patches": PATCHES})

@@ -36,12 +36,19 @@ def profile(form: str, numbers: Numbers) -> Expression:
 
 
 def placed(expression: Expression, numbers: Numbers) -> Expression:
-    """Put x and y in the place of u and v."""
-    across, down = X - numbers.get("x0", 0.0), Y - numbers.get("y0", 0.0)
+    """Put x and y in the place of u and v, and write nothing for a shift or an angle that is zero."""
+    across, down = _less(X, numbers.get("x0", 0.0)), _less(Y, numbers.get("y0", 0.0))
     angle = numbers.get("angle", 0.0)
+    if angle == 0.0:
+        return substitute(expression, {"u": across, "v": down})
+    if angle == math.pi / 2:
+        return substitute(expression, {"u": down, "v": across})  # v is -across, and counts only by its square
     cosine, sine = math.cos(angle), math.sin(angle)
-    turned = {"u": cosine * across + sine * down, "v": cosine * down - sine * across}
-    return substitute(expression, turned if "angle" in numbers else {"u": across, "v": down})
+    return substitute(expression, {"u": cosine * across + sine * down, "v": cosine * down - sine * across})
+
+
+def _less(variable: Variable, shift: float) -> Expression:
+    return variable - shift if shift else variable
 
 
 def _constant(numbers: Numbers) -> Expression:
@@ -67,7 +74,7 @@ def _sum_of_gaussians(numbers: Numbers) -> Expression:
 
 
 def _first_derivative(numbers: Numbers) -> Expression:
-    return numbers["amplitude"] * (U / numbers["sigma_u"]) * _envelope(numbers)
+    return numbers["amplitude"] / numbers["sigma_u"] * U * _envelope(numbers)
 
 
 def _second_derivative(numbers: Numbers) -> Expression:
@@ -79,7 +86,8 @@ def _axis_gabor(numbers: Numbers) -> Expression:
 
 
 def _gabor(numbers: Numbers) -> Expression:
-    return (numbers["amplitude"] * _wave(numbers) + numbers["level"]) * _envelope(numbers)
+    wave, level = numbers["amplitude"] * _wave(numbers), numbers["level"]
+    return (wave + level if level else wave) * _envelope(numbers)
 
 
 PROFILES: dict[str, Callable[[Numbers], Expression]] = {
@@ -96,10 +104,15 @@ PROFILES: dict[str, Callable[[Numbers], Expression]] = {
 
 
 def _wave(numbers: Numbers) -> Expression:
-    return Apply("cos", (2 * math.pi * numbers["frequency"] * U + numbers["phase"],))
+    turn = 2 * math.pi * numbers["frequency"] * U
+    if numbers["phase"] == math.pi / 2:
+        return -1.0 * Apply("sin", (turn,))
+    return Apply("cos", (turn + numbers["phase"] if numbers["phase"] else turn,))
 
 
 def _envelope(numbers: Numbers) -> Expression:
+    if numbers["sigma_u"] == numbers["sigma_v"]:
+        return _round(numbers["sigma_u"])
     along, across = 2 * _square(numbers["sigma_u"]), 2 * _square(numbers["sigma_v"])
     return _exp(-(U**2 / along) - V**2 / across)
 

@@ -7,7 +7,7 @@ there is nothing to put in the place of a feature's units there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,12 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import nn
 
 from ...zoo.errors import BadInput
-from ...zoo.kernels import convolutions, kernels, natural_patches, with_kernels
-from ...zoo.network import Network, predict
+from ...zoo.kernels import convolutions, kernels, natural_patches, with_all_kernels
+from ...zoo.network import FEW, Network, predict
+from .kernel_baselines import BASELINES, Kernels, Root
 
 PATCHES = 2000
 """So many patches tell how far the responses of a layer agree."""
-Kernels = Float[np.ndarray, "units channels rows columns"]
 Outputs = Float[np.ndarray, "images outputs"]
 
 
@@ -68,48 +68,31 @@ class Sight:
     patches: Float[np.ndarray, "patches inputs rows columns"]
     seen: Int[np.ndarray, "units channels"]
 
+    @property
+    def root(self) -> Root:
+        """Give a matrix whose product with a kernel has the norm of its responses to patches.
+
+        Where units see different channels, every kernel is asked on patches of all of them.
+        """
+        groups = np.unique(self.seen, axis=0)
+        shown = [self.patches[first :: len(groups), group] for first, group in enumerate(groups)]
+        return np.asarray(np.linalg.qr(np.concatenate(shown).reshape(-1, self.kernels[0].size)).R)
+
 
 def sight(network: Network, layer: str, images: Num[np.ndarray, "images ..."], *, count: int, seed: int) -> Sight:
-    """Read the kernels of a layer and what they see of images. Raises as `natural_patches`."""
+    """Read the kernels of a layer and what they see of images. Raises as `natural_patches`, and as `finite`."""
+    held = finite(network, layer)
     patches = natural_patches(network, images, layer, count=count, seed=seed)
-    return Sight(kernels(network, layer), patches, convolutions(network)[layer].seen)
+    return Sight(held, patches, convolutions(network)[layer].seen)
 
 
-def pca(seen: Sight, numbers: int, seed: int) -> Kernels:
-    """Keep the first principal components of the kernels; mean and components, shared by all, are not counted."""
-    return _kept(seen.kernels, _apart(seen.kernels), numbers)
-
-
-def pca_of_responses(seen: Sight, numbers: int, seed: int) -> Kernels:
-    """Keep the components that tell most of the responses to natural patches (reduced-rank regression).
-
-    Where units see different channels, every kernel is asked on patches of all of them.
-    """
-    groups = np.unique(seen.seen, axis=0)
-    shown = [seen.patches[first :: len(groups), group] for first, group in enumerate(groups)]
-    root = np.linalg.qr(np.concatenate(shown).reshape(-1, seen.kernels[0].size)).R
-    return _kept(seen.kernels, _apart(seen.kernels) @ root.T, numbers)
-
-
-def shuffled(seen: Sight, numbers: int, seed: int) -> Kernels:
-    """Give every unit the kernel of another, round one circle of all of them in random order."""
-    order = np.random.default_rng(seed).permutation(len(seen.kernels))
-    given = np.empty_like(seen.kernels)
-    given[order] = seen.kernels[np.roll(order, 1)]
-    return given
-
-
-def mean(seen: Sight, numbers: int, seed: int) -> Kernels:
-    """Give every unit the mean kernel."""
-    return np.repeat(seen.kernels.mean(axis=0, keepdims=True), len(seen.kernels), axis=0)
-
-
-BASELINES: Mapping[str, Callable[[Sight, int, int], Kernels]] = {
-    "PCA": pca,
-    "PCA of responses": pca_of_responses,
-    "shuffled": shuffled,
-    "mean": mean,
-}
+def finite(network: Network, layer: str) -> Kernels:
+    """Read the kernels of a layer. Raises as `kernels`, and BadInput where they are not finite."""
+    held = kernels(network, layer)
+    if not np.isfinite(held).all():
+        what = f"kernels of layer {layer} of {network.name} are not finite"
+        raise BadInput(what, hint="leave the network out, or mend it")
+    return held
 
 
 def substitute_kernels(
@@ -136,17 +119,58 @@ def substitute_kernels(
     """
     if len(images) < 2:
         raise BadInput(f"{len(images)} images to compare outputs on", hint="give at least 2")
+    before = said(network, images, classes=classes, sure=sure, device=device)
     seen = sight(network, layer, images, count=PATCHES, seed=seed)
-    before = predict(network, images, device=device)
-    chosen = _surely(before, sure) if (_classifies(network) if classes is None else classes) else None
     given = {"equations": replacements, **(others or {})}
     given |= {name: baseline(fitted or seen, numbers, seed) for name, baseline in BASELINES.items()}
-    rows = []
-    for kind, put in given.items():
-        after = predict(with_kernels(network, layer, put), images, device=device)
-        rows.append(_agreement(kind, before, after, chosen, response=_median_response(seen, put)))
-    certain = 0 if chosen is None else int(chosen.sum())
-    return KernelSubstitution(network.name, layer, len(seen.kernels), len(images), numbers, certain, tuple(rows))
+    rows = [
+        compare(network, before, kind, {layer: put}, images, response=_median_response(seen, put), device=device)
+        for kind, put in given.items()
+    ]
+    return KernelSubstitution(network.name, layer, len(seen.kernels), len(images), numbers, before.sure, tuple(rows))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """What a network says of images as it is; `certain` tells of which it is sure, None where they are no classes."""
+
+    outputs: Outputs
+    certain: Bool[np.ndarray, " images"] | None
+
+    @property
+    def sure(self) -> int:
+        """Count the images of which the network is sure."""
+        return 0 if self.certain is None else int(self.certain.sum())
+
+
+def said(
+    network: Network,
+    images: Num[np.ndarray, "images ..."],
+    *,
+    classes: bool | None = None,
+    sure: float = 0.5,
+    device: str = "cpu",
+) -> Said:
+    """Ask a network as it is; see `substitute_kernels`. Raises as `predict`, and BadInput for outputs not finite."""
+    outputs = predict(network, images, device=device, batch=FEW)
+    if not np.isfinite(outputs).all():
+        raise BadInput(f"{network.name} gives NaN or infinity for images", hint="leave the network out, or mend it")
+    return Said(outputs, _surely(outputs, sure) if (_classifies(network) if classes is None else classes) else None)
+
+
+def compare(
+    network: Network,
+    before: Said,
+    kind: str,
+    given: Mapping[str, Kernels],
+    images: Num[np.ndarray, "images ..."],
+    *,
+    response: float,
+    device: str = "cpu",
+) -> Agreement:
+    """Compare what a network said of images with what it says with other kernels in some layers."""
+    after = predict(with_all_kernels(network, given), images, device=device, batch=FEW)
+    return _agreement(kind, before.outputs, after, before.certain, response=response)
 
 
 def refit(replacements: Kernels, seen: Sight) -> Kernels:
@@ -171,17 +195,6 @@ def response_r2(replacements: Kernels, seen: Sight) -> Float[np.ndarray, " units
     own, other = _responses(seen.kernels, seen), _responses(replacements, seen)
     whole = np.square(own).sum(axis=0)
     return np.asarray(1 - np.square(other - own).sum(axis=0) / np.where(whole > 0, whole, np.nan))
-
-
-def _apart(own: Kernels) -> Float[np.ndarray, "units places"]:
-    flat = own.reshape(len(own), -1)
-    return np.asarray(flat - flat.mean(axis=0))
-
-
-def _kept(own: Kernels, weighed: Float[np.ndarray, "units _directions"], numbers: int) -> Kernels:
-    """Keep of the kernels less their mean what the first left singular vectors tell."""
-    axes = np.linalg.svd(weighed, full_matrices=False)[0][:, :numbers]
-    return np.asarray(own.mean(axis=0) + (axes @ (axes.T @ _apart(own))).reshape(own.shape))
 
 
 def _told(
