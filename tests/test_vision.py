@@ -91,6 +91,23 @@ def test_a_family_has_one_equation_with_evidence(seen: Path, warm) -> None:
     assert "peer ratio" in done.out
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("T1", "each unit's own: a, angle0, b"),
+        ("ET1", "fitted without a lineage: R² on it"),
+        ("K1", "of all, by chance"),
+        ("EK1", "±: spread over networks"),
+    ],
+)
+def test_families_are_told_in_their_own_words(seen: Path, warm, name: str, words: str) -> None:
+    done = warm("show", name, folder=seen)
+    assert done.code == 0, done.err
+    assert words in done.out
+    assert "another network would say" not in done.out
+    assert "redrawn" not in done.out
+
+
 def test_the_catalogue_answers_in_the_words_of_the_question(seen: Path, warm) -> None:
     done = warm("features", "--kind", "spot", "--in", "2 of 2", "--format", "jsonl", folder=seen)
     assert done.code == 0

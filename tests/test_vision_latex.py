@@ -18,6 +18,7 @@ from consilience.analysis.reports.vision_report import (
     FirstLayer,
     LayerReport,
     Members,
+    Replaced,
     SharedNumber,
     VisionReport,
     Witnessed,
@@ -65,7 +66,8 @@ REPORT = VisionReport(
     {"net_a": "net_a", "net_b": "net_b", "child": "net_b"},
     (EDGE, LINE, BLANK, MATCHED),
     (LayerReport("net_a", "conv.1", 32, 10, 2, 0.5), LayerReport("net_b", "conv.2", 64, 0, 0, math.nan)),
-    (FirstLayer("net_a", "conv.1", 32, {"Gabor": 3}, True, {"equations": 0.9, "PCA": 0.6}),),
+    (FirstLayer("net_a", "conv.1", 32, {"Gabor": 3}),),
+    (Replaced("net_a", "conv.1", True, {"equations": 0.9, "PCA": 0.6}),),
 )
 HOSTILE = (
     r"\input{/etc/passwd}",
@@ -123,7 +125,8 @@ def test_all_evidence_is_told() -> None:
         r"net\_a & 1 & 2 & 20\% & 1\% \\",
         "12 are not reduced to any law, 2 of them silent",
         r"net\_a & conv.\allowbreak{}1 & 32 & 20 & 10 & 2 & 38\% & 50\% \\",
-        r"3 of 32 & 3 Gabor & equations 0.900, PCA 0.600 \\",
+        r"3 of 32 & 3 Gabor \\",
+        r"same class & equations 0.900, PCA 0.600 \\",
         r"net\_a, net\_b with child; 2 lineages",
     ):
         assert words in page, words

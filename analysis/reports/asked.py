@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from ...zoo.errors import BadInput, NotFound
+from ..formulas.parsing import parse
+from ..formulas.printing import to_text
 from ..project.catalogue import Catalogue, Rows
 
+DIGITS = 4
+"""Digits of the numbers of equations in lists of what is shared."""
 SHARED = re.compile(r"(\d{1,6})(?:\s+of\s+(\d{1,6}))?")
 
 
@@ -41,6 +47,12 @@ def _least(catalogue: Catalogue, shared: str) -> int:
     return int(told[1])
 
 
+def _law(equation: Mapping[str, Any]) -> str | None:
+    """Write an equation short; None where there is none."""
+    held = equation and equation["status"] != "no_equation"
+    return to_text(parse(equation["expression"]), digits=DIGITS) if held else None
+
+
 def shared_by(catalogue: Catalogue, left: str, right: str) -> Rows:
     """List the features that have members in both networks, best supported first.
 
@@ -65,7 +77,7 @@ def shared_by(catalogue: Catalogue, left: str, right: str) -> Rows:
                 right: counts[1][row["feature"]],
                 "lineages": row["lineages"],
                 "above_null": row["above_null"],
-                "equation": equations.get(row["feature"], {}).get("expression"),
+                "equation": _law(equations.get(row["feature"], {})),
             }
             for row in both
         ]

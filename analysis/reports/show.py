@@ -12,7 +12,8 @@ from ..formulas.parsing import parse
 from ..formulas.printing import to_text
 from ..project.catalogue import Catalogue
 from ..project.study import Study
-from .show_evidence import missing, own_values, support_lines
+from .show_evidence import kept, missing, own_values, substituted, support_lines
+from .show_family import equation_in_words, family_in_words, is_vision_family
 
 Row = Mapping[str, Any]
 DIGITS = 5
@@ -73,7 +74,8 @@ def headline(equation: Row) -> str:
         return f"{equation['equation']}: {equation['reason']}"
     ratio = equation["peer_ratio"]
     if missing(ratio):
-        return f"{equation['equation']}: {equation['reason']}; {_counted(equation['complexity'], 'node')}"
+        said = (equation["reason"], _counted(equation["complexity"], "node"))
+        return f"{equation['equation']}: {'; '.join(filter(None, said))}"
     caution = ", with a caution" if equation["reason"] else ""
     caution = ", ambiguous" if equation["status"] == "ambiguous" else caution
     return (
@@ -144,6 +146,10 @@ def _kinship(edge: Row, network: str) -> str:
 
 
 def _tell_feature(catalogue: Catalogue, row: Row) -> list[str]:
+    if is_vision_family(catalogue, row["feature"]):
+        equations = catalogue.select("equations", feature=row["feature"])
+        law = [line for equation in equations for line in law_lines(catalogue, equation, whole=False)]
+        return family_in_words(catalogue, row, law) + (_in_place(catalogue, row) if row["kind"] == "kernel" else [])
     name, kind = f" {row['name']}" if row["name"] else "", row["kind"] or "unit"
     lines = [
         f"feature {row['feature']}{name}: {row['role']} {kind}s at level {row['level']}, {_verdict(row)}",
@@ -174,6 +180,17 @@ def _verdict(row: Row) -> str:
     return verdict if missing(row["q"]) else f"{verdict} (q = {row['q']:.3g})"
 
 
+def _in_place(catalogue: Catalogue, row: Row) -> list[str]:
+    """Say what is left of networks with this and the other forms of its level in the place of their kernels."""
+    networks = dict.fromkeys(row["network"] for row in catalogue.select("kernel_substitutions", layer=row["level"]))
+    told = {network: substituted(catalogue, network)[row["level"]] for network in networks}
+    return [
+        f"  with the other forms in the place of all {rows['equations']['units']:,} kernels of {row['level']} in "
+        f"{network}: {kept(rows)}"
+        for network, rows in told.items()
+    ]
+
+
 def _member(row: Row) -> str:
     r = "" if missing(row["r"]) else f"  r = {row['r']:.3f}"
     if missing(row["unit"]):
@@ -188,6 +205,8 @@ def _closest_first(row: Row) -> tuple[float, str, str, int]:
 
 
 def _tell_equation(catalogue: Catalogue, row: Row) -> list[str]:
+    if is_vision_family(catalogue, row["feature"]):
+        return equation_in_words(catalogue, row, law_lines(catalogue, row, whole=False))
     lines = law_lines(catalogue, row, whole=True)
     if row["status"] == "no_equation":
         lines.append(f"  the best that was found: {rounded(row['expression'])}")

@@ -12,7 +12,7 @@ from ..formulas.printing import latex_name
 from ..vision.written_law import WrittenLaw, with_symbols
 from .document import latex_section, latex_text
 from .latex_parts import Figure, breakable, chance, pictures, score, share, table, with_spread
-from .vision_report import FamilyReport, FirstLayer, LayerReport, VisionReport
+from .vision_report import FamilyReport, FirstLayer, LayerReport, Replaced, VisionReport
 
 PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
@@ -31,13 +31,13 @@ CONVENTIONS = (
 EVIDENCE = (
     r"$R^2$: share of variance on stimuli held out from the fit (of kernels: of their sum of squares). Peer ratio: "
     "error of the equation, fitted without one lineage, on that lineage, over the error of what that lineage has of "
-    r"its own (tuning) or of the other networks (kernels); about 1 is as good. $p$: how often chance (untrained twins) "
-    "gives as much, for the weakest lineage."
+    r"its own (tuning) or of the other networks (kernels); about 1 is as good. $p$: how often chance (untrained twins, "
+    "of maps also shuffled kernels) gives as much, corrected for how many were looked at."
 )
 KINDS = {
     "tuning": ("Laws of tuning", "unit", "units, each fitted alone"),
     "kernel": ("Forms of kernels", "kernel", "networks"),
-    "map": ("Features of maps over photos", "unit", "units"),
+    "map": ("Features of maps over photos", "unit", "lineages"),
 }
 """By kind of family: a title, what its members are, and over what its numbers spread."""
 OWN_OF = {"kernel": "Each kernel's own: its scale, its sign and a shift by at most a pixel."}
@@ -63,6 +63,7 @@ def to_vision_document(
     for kind, (title, _, _) in KINDS.items():
         body += _kind([one for one in report.families if one.kind == kind], title, figures)
     body += [*_first_layers(report.firsts), *pictures(figures.get("first layers", ()))]
+    body += _replacements(report.replaced)
     body += [*_not_reduced(report.layers), *pictures(figures.get("not reduced", ()))]
     body += [r"\section*{Other equations}", *map(latex_section, others)] if others else []
     return "\n".join([*body, r"\end{document}", ""])
@@ -227,21 +228,36 @@ def _first_layers(firsts: Sequence[FirstLayer]) -> list[str]:
             breakable(one.layer),
             f"{sum(one.forms.values())} of {one.kernels}",
             latex_text(", ".join(f"{count} {form}" for form, count in one.forms.items())),
-            latex_text(", ".join(f"{kind} {share:.3f}" for kind, share in one.kept.items())),
         ]
         for one in firsts
     ]
-    head = ("network", "layer", "explained", "forms", "kept")
-    told = ["the share of photos with the same class" if one.classes else "$R^2$ of the outputs" for one in firsts]
-    kinds = " or, without classes, ".join(sorted(set(told), reverse=True))
+    head = ("network", "layer", "explained", "forms")
     return [
         r"\section*{Kernels of first layers}",
-        "How many have a closed form above kernels without shape, and what a network keeps of its outputs with these "
-        f"forms in the place of the whole layer, beside baselines: {kinds}.",
+        "How many have a closed form that does better than on kernels without shape.",
         "",
-        r"{\small",
-        *table("lp{0.16\\linewidth}rp{0.2\\linewidth}p{0.26\\linewidth}", head, rows),
-        "}",
+        *table("lp{0.24\\linewidth}rp{0.42\\linewidth}", head, rows),
+    ]
+
+
+def _replacements(replaced: Sequence[Replaced]) -> list[str]:
+    if not replaced:
+        return []
+    rows = [
+        [
+            breakable(one.network),
+            breakable(one.layer),
+            "same class" if one.classes else "$R^2$ of outputs",
+            latex_text(", ".join(f"{kind} {share:.3f}" for kind, share in one.kept.items())),
+        ]
+        for one in replaced
+    ]
+    return [
+        r"\section*{Equations in the place of kernels}",
+        "What networks keep of their outputs on photos with the closed forms in the place of all kernels of a layer, "
+        "beside baselines: the share of photos that get the same class or, of networks without classes, $R^2$.",
+        "",
+        *table("lp{0.2\\linewidth}lp{0.4\\linewidth}", ("network", "layer", "measure", "kept"), rows),
     ]
 
 

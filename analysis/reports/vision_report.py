@@ -97,15 +97,23 @@ class LayerReport:
 
 @dataclass(frozen=True, slots=True)
 class FirstLayer:
-    """How many kernels of a first layer have a closed form above chance, and what these keep in their place.
+    """How many kernels of a first layer have a closed form above chance, by form."""
+
+    network: str
+    layer: str
+    kernels: int
+    forms: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What a network keeps of its outputs with something else in the place of the kernels of a layer, or of a kind.
 
     `kept` holds by kind (equations, PCA ...) the share of photos with the same class, or R² where `classes` is False.
     """
 
     network: str
     layer: str
-    kernels: int
-    forms: Mapping[str, int]
     classes: bool
     kept: Mapping[str, float]
 
@@ -118,23 +126,31 @@ class VisionReport:
     families: tuple[FamilyReport, ...]
     layers: tuple[LayerReport, ...]
     firsts: tuple[FirstLayer, ...]
+    replaced: tuple[Replaced, ...] = ()
 
 
 def vision_report(catalogue: Catalogue) -> VisionReport:
     """Read the catalogue; families above chance first, then those in most lineages."""
-    usable = [row for row in catalogue.select("networks") if row["lineage"] and row["status"] != "refused"]
-    whole = len({row["lineage"] for row in usable})
+    lineages = lineages_of(catalogue)
     rows = [row for row in catalogue.listing("features").dicts() if row["kind"] in FAMILIES]
     rows.sort(key=lambda row: (FAMILIES.index(row["kind"]), not row["above_null"], -row["lineages"], row["number"]))
     return VisionReport(
-        {row["network"]: row["lineage"] for row in usable},
-        tuple(_family(catalogue, row, whole) for row in rows),
+        lineages,
+        tuple(family_report(catalogue, row, len(set(lineages.values()))) for row in rows),
         _layers(catalogue),
         _firsts(catalogue),
+        _replaced(catalogue),
     )
 
 
-def _family(catalogue: Catalogue, row: Row, whole: int) -> FamilyReport:
+def lineages_of(catalogue: Catalogue) -> dict[str, str]:
+    """Give the lineage of every network that can be used."""
+    rows = catalogue.select("networks")
+    return {row["network"]: row["lineage"] for row in rows if row["lineage"] and row["status"] != "refused"}
+
+
+def family_report(catalogue: Catalogue, row: Row, whole: int) -> FamilyReport:
+    """Read what is known of one feature that is a family, of so many lineages."""
     found: dict[tuple[str, str], list[int]] = {}
     for member in catalogue.select("members", feature=row["feature"]):
         found.setdefault((member["network"], member["layer"]), []).append(member["unit"])
@@ -196,15 +212,23 @@ def _firsts(catalogue: Catalogue) -> tuple[FirstLayer, ...]:
     found: dict[tuple[str, str], list[Row]] = {}
     for row in catalogue.select("kernels"):
         found.setdefault((row["network"], row["layer"]), []).append(row)
-    return tuple(_first(catalogue, *place, rows) for place, rows in found.items())
+    return tuple(FirstLayer(*place, len(rows), _forms(rows)) for place, rows in found.items())
 
 
-def _first(catalogue: Catalogue, network: str, layer: str, rows: list[Row]) -> FirstLayer:
-    forms = Counter(form_words(row["form"]) for row in rows if row["explained"])
-    told = catalogue.select("kernel_substitutions", network=network, layer=layer)
-    classes = bool(told) and all(not missing(row["agreement"]) for row in told)
-    kept = {row["kind"]: _number(row["agreement" if classes else "r2"]) for row in told}
-    return FirstLayer(network, layer, len(rows), dict(forms.most_common()), classes, kept)
+def _forms(rows: list[Row]) -> dict[str, int]:
+    return dict(Counter(form_words(row["form"]) for row in rows if row["explained"]).most_common())
+
+
+def _replaced(catalogue: Catalogue) -> tuple[Replaced, ...]:
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in catalogue.select("kernel_substitutions"):
+        found.setdefault((row["network"], row["layer"]), []).append(row)
+    made = []
+    for place, rows in found.items():
+        classes = all(not missing(row["agreement"]) for row in rows)
+        kept = {row["kind"]: _number(row["agreement" if classes else "r2"]) for row in rows}
+        made.append(Replaced(*place, classes, kept))
+    return tuple(made)
 
 
 def _number(value: float | None) -> float:
