@@ -175,7 +175,7 @@ AT_ALL: Mapping[str, Series] = {
         _all(_turns(12), lambda seen: np.array([pi / 2, 3 * pi / 2]), _sizes(1 / 8, 1.0, 4)),
     ),
     "boundary": Series(
-        "boundary", ("angle", "f1", "f2", "phase"), _all(_turns(12), _frequencies(4), _frequencies(4), _turns(4))
+        "boundary", ("angle", "f1", "f2", "phase"), _all(_turns(8), _frequencies(4), _frequencies(4), _turns(4))
     ),
 }
 """What all units of a layer are shown alike: bright and dark corners, and boundaries between two frequencies."""
