@@ -34,7 +34,7 @@ class FamilyMember:
 class Family:
     """Units of several networks that have one equation, whose own numbers (such as the preferred angle) may differ.
 
-    `kind` is tuning, kernel or map. `p` is that of the weakest lineage against its null.
+    `kind` is tuning, kernel or map. `p` is that of what was found against its nulls.
     `agreement` says how alike members are, `fidelity` is the R² of the equation; `shared` holds its numbers with
     their spread over members or networks, `by_lineage` R² and error ratio for each lineage that had no part in the
     fit.
