@@ -216,6 +216,25 @@ def test_a_preferred_grating_is_the_same_image_about_the_middle_of_the_field() -
         assert render(stimulus, series, side=size) == pytest.approx(whole, abs=1e-5)
 
 
+def test_many_units_share_few_gratings_that_drive_them_nearly_as_much() -> None:
+    stimulus = find_stimulus("grating")
+    rows, random = grid(stimulus), np.random.default_rng(0)
+    angle, frequency, phase = random.uniform(0, np.pi, (3, 200, 1)) * [[[1]], [[0.1]], [[2]]]
+    tuned = np.exp(2 * np.cos(2 * (rows[:, 0] - angle)) - np.log(rows[:, 1] / (0.03 + frequency)) ** 2)
+    shown = Shown(stimulus.names, rows, tuned * np.maximum(np.cos(rows[:, 2] - phase), 0.0))
+    at = {tuple(row[:3]): place for place, row in enumerate(rows.round(9).tolist())}
+    driven = {}
+    for most in (20, 80, 200):
+        own = preferred_gratings(shown, lattice=1.0, middle=0.0, most=most)
+        assert len(set(own)) == min(most, len(set(preferred_gratings(shown, lattice=1.0, middle=0.0, most=200))))
+        places = [at[round(one.angle, 9), round(one.frequency, 9), round(one.phase, 9)] for one in own]
+        driven[most] = shown.values[np.arange(200), places] / shown.values.max(axis=1)
+    assert driven[200] == pytest.approx(1)
+    assert driven[80].mean() > 0.9
+    some = shown.values[:, places[:20]].max(axis=1) / shown.values.max(axis=1)  # those of twenty units, as they come
+    assert driven[20].mean() > some.mean()
+
+
 def test_a_bar_is_a_stripe_of_the_preferred_grating() -> None:
     bar, seen = find_stimulus("bar"), Seen(31.0, 1.0)
     for phase in (0.0, 1.0, np.pi, 4.0):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import cos, pi, sin
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ...zoo.stimuli import Stimulus, find_stimulus
 from .shown import Shown
@@ -22,6 +22,8 @@ SMALLEST = 0.5
 """The least radius or length, in pixels, that a stimulus can have."""
 LOWEST, HIGHEST = 0.02, 0.35
 """Frequencies of boundaries, in cycles per pixel, unless the field or its lattice ask for fewer."""
+MOST = 128
+"""So many gratings at the most the units of a layer are shown things at."""
 CENTRE = 0.25
 """Radius of the centre in a centre with a surround, as a share of the size of the receptive field."""
 
@@ -69,17 +71,37 @@ class Series:
         return np.stack(list(columns.values()), axis=1)
 
 
-def preferred_gratings(gratings: Shown, *, lattice: float, middle: float) -> tuple[Grating, ...]:
+def preferred_gratings(gratings: Shown, *, lattice: float, middle: float, most: int = MOST) -> tuple[Grating, ...]:
     """Find the grating of those shown that drives each unit most, with its phase at (middle, middle) in pixels.
 
-    Angle and frequency are where the mean over phases or the first harmonic is largest (`response_strength`).
+    Angle and frequency are where the mean over phases or the first harmonic is largest (`response_strength`). Where
+    units prefer more than `most` gratings, some share one that drives them nearly as much.
     """
     known = gratings.unaliased(lattice)
-    strength, phases = known.over_phases(), known.axis("phase")
-    best = strength.values.argmax(axis=1)
+    phases = known.axis("phase")
+    best = known.over_phases().values.argmax(axis=1)
     responses = known.cube[..., 0].reshape(len(best), -1, len(phases))[np.arange(len(best)), best]
-    found = zip(strength.rows[best].tolist(), phases[responses.argmax(axis=1)].tolist(), strict=True)
-    return tuple(_moved(angle, frequency, phase, middle) for (angle, frequency, *_), phase in found)
+    places = _shared(known.values, best * len(phases) + responses.argmax(axis=1), most)
+    return tuple(_moved(angle, frequency, phase, middle) for angle, frequency, phase, _ in known.rows[places].tolist())
+
+
+def _shared(
+    values: Float[np.ndarray, "units samples"], places: Int[np.ndarray, " units"], most: int
+) -> Int[np.ndarray, " units"]:
+    """Choose few of the gratings that units prefer, one after another that which brings all nearest to their best.
+
+    The greedy way to place facilities (Nemhauser, Wolsey & Fisher 1978).
+    """
+    known = np.unique(places)
+    if len(known) <= most:
+        return places
+    own = values[np.arange(len(values)), places][:, None]
+    share = np.divide(values[:, known], own, out=np.zeros((len(values), len(known))), where=own > 0)
+    chosen, reached = np.zeros(most, dtype=int), np.zeros((len(values), 1))
+    for turn in range(most):
+        chosen[turn] = np.maximum(share - reached, 0.0).sum(axis=0).argmax()
+        reached = np.maximum(reached, share[:, chosen[turn], None])
+    return np.asarray(known[chosen][share[:, chosen].argmax(axis=1)])
 
 
 def _moved(angle: float, frequency: float, phase: float, middle: float) -> Grating:
