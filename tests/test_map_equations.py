@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from planted_vision import ANGLES as ANGLES_OF
+from planted_vision import GABORS, plant
 from torch import nn
 
 from consilience.analysis.distillation.engine_operon import operon_at_hand
 from consilience.analysis.distillation.search import ENGINES
 from consilience.analysis.formulas.expression import evaluate
 from consilience.analysis.formulas.parsing import parse
+from consilience.analysis.project.study import open_study
+from consilience.analysis.reports.show import show
 from consilience.analysis.stages.families import Family, FamilyMember, _equation
 from consilience.analysis.stages.map_equations import write_equation
 from consilience.analysis.stages.map_votes import FEWEST, second_votes
-from consilience.analysis.stages.stage_maps import _read
+from consilience.analysis.stages.seen import saw_maps
+from consilience.analysis.stages.stage_maps import _read, match_photos
 from consilience.analysis.stages.stage_tuning import family_rows
 from consilience.analysis.vision.feature_consensus import MemberCurve, SharedCurves, share_curves
 from consilience.analysis.vision.feature_equation import feature_equation
@@ -294,6 +300,30 @@ def test_hues_are_compared_after_the_sign() -> None:
     vote = second_votes(features, known)["hue"]
     assert vote["distance"] < 1e-3
     assert vote["chance"] > 1
+
+
+@pytest.mark.slow
+def test_planted_gabors_are_features_of_maps_with_the_angle_that_they_have(tmp_path: Path) -> None:
+    folder = plant(tmp_path / "zoo")
+    study = open_study(folder)
+    found = match_photos(study)
+    orders = {f"net{i}": np.load(folder / f"order-{i}.npy") for i in range(2)}
+    planted = set()
+    for family in found.families:
+        units = {int(orders[one.network][one.unit]) for one in family.members}
+        if family.detector not in ("edge", "line"):
+            continue
+        assert len(units) == 1
+        assert (family.unreduced, family.form, family.lineages) == ("", "von Mises", 2)
+        assert apart(family.shared["angle0"][0], ANGLES_OF[units.pop()], np.pi) < np.deg2rad(2)
+        planted |= {int(orders[one.network][one.unit]) for one in family.members}
+    assert planted == set(range(GABORS))
+    assert found.votes["angle"]["distance"] < np.deg2rad(2)
+    with study.reading() as catalogue:
+        told = "\n".join([*saw_maps(study, catalogue), *show(catalogue, "M1"), *show(catalogue, "EM1")])
+    assert f"{sum(not one.unreduced for one in found.families)} have an equation" in told
+    assert "M1 = " in told
+    assert "networks predict each other with R²" in told
 
 
 def _about(kind: str) -> tuple[np.ndarray, tuple[str, ...], str]:

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,7 @@ def _work(study: Study, seen: Sequence[Presented], tuning: Tuning) -> dict[str, 
         values = _read(network, crops, _fine(one), places, step, device=study.device)
         return map_units(values, network=one.network.name, lineage=one.network.lineage, step=step)
 
+    @lru_cache(maxsize=2)  # the first draw of both is asked for twice: where to cut, and then what chance gives
     def twins(make: Any, draw: int) -> list[Float[np.ndarray, "samples units"]]:
         made = [make(one.network, seed=study.manifest.seed * 100_003 + draw) for one in seen]
         return [units(twin, one).activations.values for twin, one in zip(made, seen, strict=True)]
@@ -139,7 +141,8 @@ def _read(
 def _family(study: Study, feature: MapFeature, told: Told, whole: int) -> Family:
     """Tell a feature of maps by what most of its members are tuned to, and by the equation that they share."""
     units = [told.get((member.network, member.layer, member.unit), {}) for member in feature.members]
-    detector = Counter(unit.get("detector", "not reduced") for unit in units).most_common(1)[0][0]
+    named = [unit.get("detector", "not reduced") for unit in units]
+    detector = Counter([one for one in named if one != "silent"] or named).most_common(1)[0][0]
     engine, seed = resolve(study.manifest.distil.engine), study.manifest.seed
     written = write_equation(detector, feature.members, told, engine=engine, seed=seed)
     return Family(
