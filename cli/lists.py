@@ -62,7 +62,11 @@ matches = _lister(
 def features(
     kind: Annotated[
         str | None,
-        typer.Option("--kind", metavar="DETECTOR", help="edge, line, orientation, colour, spot, curve, frequency."),
+        typer.Option(
+            "--kind",
+            metavar="DETECTOR",
+            help="edge, line, orientation (of no phase), oriented (these three), colour, spot, curve, frequency.",
+        ),
     ] = None,
     shared: Annotated[
         str | None,
