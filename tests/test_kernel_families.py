@@ -135,8 +135,14 @@ def test_one_network_alone_shares_nothing() -> None:
     "bad", [np.zeros((4, SIDE, SIDE)), np.full((4, SIDE, SIDE), np.nan), np.zeros((0, SIDE, SIDE))]
 )
 def test_a_network_without_kernels_is_refused(bad: np.ndarray) -> None:
-    with pytest.raises(BadInput, match="no kernel is finite and other than zero"):
+    with pytest.raises(BadInput, match="b: no kernel is finite and other than zero"):
         families({"a": network(0), "b": bad}, seed=0)
+
+
+def test_kernels_with_nan_among_others_are_left_out() -> None:
+    some = {name: network(seed, kernels=80) for seed, name in enumerate("ab")}
+    some["a"][7] = np.nan
+    assert all(7 not in family.members["a"] for family in families(some, seed=0, count=2))
 
 
 def test_kernels_of_two_sizes_are_refused() -> None:

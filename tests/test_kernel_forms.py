@@ -7,8 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from consilience.analysis.vision.kernel_forms import KernelFit, fit_form, patch_metric, raced_forms
+from consilience.analysis.formulas.expression import complexity
+from consilience.analysis.formulas.printing import to_text
+from consilience.analysis.vision.kernel_forms import TOLD, KernelFit, fit_form, patch_metric, raced_forms
 from consilience.analysis.vision.kernel_race import Evidence, fidelity, kernel_nulls, race, shape_evidence
+from consilience.analysis.vision.kernel_shapes import Grid
+from consilience.analysis.vision.kernel_short import drawn_r2, short_expression
 from consilience.zoo.errors import BadInput
 
 LUMINANCE = np.array([1.0, 1.0, 1.0]) / math.sqrt(3)
@@ -116,6 +120,40 @@ def test_the_expression_is_what_was_fitted(form: str) -> None:
     drawn = np.stack([channel.numpy(["x", "y"])(x.ravel(), y.ravel()).reshape(9, 9) for channel in fit.channels])
     np.testing.assert_allclose(drawn, fit.modelled, atol=1e-9)
     assert sum(weight**2 for weight in fit.colour) == pytest.approx(1)
+
+
+# As few words as are true
+
+
+@pytest.mark.parametrize("form", raced_forms((1, 9, 9)))
+@pytest.mark.parametrize("seed", range(3))
+def test_a_short_expression_draws_the_same_kernel(form: str, seed: int) -> None:
+    fit = fit_form(noisy(gabor(9, 1.9 * seed, 0.2), np.ones(1), seed=seed, noise=0.6), form)
+    short = short_expression(form, fit.numbers, Grid(9, 9))
+    assert drawn_r2(short, fit.modelled[0]) > 1 - TOLD
+    assert complexity(short) <= complexity(fit.expression)
+
+
+@pytest.mark.parametrize(
+    ("form", "numbers", "said"),
+    [
+        ("gaussian", {"x0": 0.01, "y0": -0.02, "sigma": 1.2345, "amplitude": 0.5}, "0.5*exp(-(x**2 + y**2)/3.05)"),
+        (
+            "first_derivative",
+            {"x0": 0.0, "y0": 0.01, "angle": 3.14, "sigma_u": 1.0, "sigma_v": 0.7, "amplitude": -0.8},
+            "0.8*x*exp(-x**2/2 - y**2/0.98)",
+        ),
+        (
+            "axis_gabor",
+            {"x0": 0.0, "y0": 0.0, "angle": 1.57, "sigma_u": 2.0, "sigma_v": 2.01, "frequency": 0.2, "phase": 1.57}
+            | {"amplitude": 2.0},
+            "-2*sin(1.26*y)*exp(-(y**2 + x**2)/8.04)",
+        ),
+        ("gaussian", {"x0": 1.0, "y0": 0.0, "sigma": 1.0, "amplitude": 3.0}, "3*exp(-((x - 1)**2 + y**2)/2)"),
+    ],
+)
+def test_what_cannot_be_told_is_left_out(form: str, numbers: dict[str, float], said: str) -> None:
+    assert to_text(short_expression(form, numbers, Grid(9, 9))) == said
 
 
 # What is done to a kernel shows in its numbers and nowhere else

@@ -28,7 +28,15 @@ from consilience.analysis.vision.kernel_substitution import (
     substitute_kernels,
 )
 from consilience.zoo.errors import BadInput, Refused
-from consilience.zoo.kernels import convolutions, kernels, natural_patches, with_kernels
+from consilience.zoo.kernels import (
+    convolutions,
+    kernels,
+    kernels_of,
+    natural_patches,
+    patches_by_image,
+    with_all_kernels,
+    with_kernels,
+)
 from consilience.zoo.manifest import ProbeTable
 from consilience.zoo.network import Network, feed, predict
 from consilience.zoo.photos import read_photos
@@ -351,6 +359,43 @@ def test_a_network_that_tells_angles_says_what_its_kernels_say() -> None:
     assert half.cosine == pytest.approx(1.0)
     assert average.agreement == 0.25  # always the same choice
     assert average.r2 < 0.1
+
+
+def test_a_layer_that_is_not_finite_is_named_and_one_of_zeros_is_compared() -> None:
+    network, shown = oriented()
+    own = kernels(network, "0")
+    zeros = np.zeros_like(own)
+    found = substitute_kernels(with_kernels(network, "0", zeros), "0", zeros, shown, numbers=2)
+    assert all(one.agreement == 1.0 and math.isnan(one.response) for one in found.rows)
+    network.module[0].weight.data[1] = np.nan
+    with pytest.raises(BadInput, match=r"net gives NaN or infinity|kernels of layer 0 of net are not finite"):
+        substitute_kernels(network, "0", own, shown, numbers=1)
+    with pytest.raises(BadInput, match="kernels of layer 0 of net are not finite"):
+        sight(network, "0", shown, count=10, seed=0)
+    hidden, _ = oriented()
+    hidden.module[4].weight.data[0] = np.inf
+    with pytest.raises(BadInput, match="net gives NaN or infinity for images"):
+        substitute_kernels(hidden, "0", own, shown, numbers=1)
+
+
+def test_several_layers_are_replaced_at_once() -> None:
+    network = small("plain")
+    own = {layer: kernels(network, layer) for layer in ("stem", "middle")}
+    other = with_all_kernels(network, {layer: 2 * values for layer, values in own.items()})
+    assert all(np.array_equal(kernels(other, layer), 2 * values) for layer, values in own.items())
+    apart = with_kernels(with_kernels(network, "stem", 2 * own["stem"]), "middle", 2 * own["middle"])
+    assert np.array_equal(predict(other, IMAGES), predict(apart, IMAGES))
+    assert other.digest == apart.digest
+    assert np.array_equal(kernels_of(network, convolutions(network)["stem"]), own["stem"])
+
+
+def test_patches_of_several_layers_are_those_of_each() -> None:
+    network = small("plain")
+    shown = [*patches_by_image(network, IMAGES, ["stem", "middle"], count=20, seed=3)]
+    assert len(shown) == len(IMAGES)
+    for layer in ("stem", "middle"):
+        alone = natural_patches(network, IMAGES, layer, count=20, seed=3)
+        assert np.array_equal(np.concatenate([one[layer] for one in shown]), alone)
 
 
 def test_probabilities_are_not_taken_for_logits() -> None:

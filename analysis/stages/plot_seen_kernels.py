@@ -51,7 +51,7 @@ def _title(family: Family) -> str:
 
 def _draw_families(found: Described) -> Figure:
     above = sum(family.above_null for family in found.families)
-    finding = f"{above} of {len(found.families)} forms of depthwise kernels are shared above chance"
+    finding = f"{above} of {len(found.families)} forms of kernels are shared above chance"
     networks = _networks(found, found.families)
     return draw_kernels([_row(family) for family in found.families], networks=networks, finding=finding)
 

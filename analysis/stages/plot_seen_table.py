@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from math import isfinite
 
 import numpy as np
 from jaxtyping import Float
@@ -13,16 +14,18 @@ from ...zoo.stimuli import find_stimulus, render
 from ...zoo.store import content_key
 from ..formulas.fit import predict
 from ..formulas.parsing import parse
+from ..vision.detector_counts import names_of
 from ..vision.plot_table import TableCell, draw_table
 from ..vision.written_law import PARTS, written_law
 from .drawing import Drawing
 from .families import Family
 from .findings import Findings
+from .first_families import LEVEL as FIRST
 from .plot_seen_tuning import watched
 from .stage_kernels import Described
 from .stage_tuning import Tuning
 
-VERSION = "seen-table-1"
+VERSION = "seen-table-2"
 SIDE = 48
 """The side in pixels of stimuli that stand for a feature."""
 NULLS = "Percentiles: how seldom chance gives two lineages as much beyond untrained twins, in any layer."
@@ -30,20 +33,25 @@ SHORTENED = f"{', '.join(PARTS)}: parts that the picture of the feature writes o
 
 
 def table_pictures(findings: Findings) -> Iterator[Drawing]:
-    """Draw all families above chance as a table: what they detect, in how many lineages, and their equation."""
-    kernel, tuning = findings.kernels, findings.tuning
-    if kernel.families or tuning.families:
-        yield "table", content_key(VERSION, kernel.key, tuning.key), partial(_draw_table, kernel, tuning)
+    """Draw all families above chance as a table: what they detect, in how many lineages, and their equation.
+
+    Of features of maps those that have an equation.
+    """
+    kernel, tuning, matched = findings.kernels, findings.tuning, [one for one in findings.matched if not one.unreduced]
+    if kernel.families or tuning.families or matched:
+        key = content_key(VERSION, kernel.key, tuning.key, [(one.number, one.expression) for one in matched])
+        yield "table", key, partial(_draw_table, kernel, tuning, matched)
 
 
-def _draw_table(kernel: Described, tuning: Tuning) -> Figure:
+def _draw_table(kernel: Described, tuning: Tuning, matched: Sequence[Family]) -> Figure:
     lineages = {one.network.lineage for one in tuning.presented} | {one.lineage for one in kernel.networks.values()}
     of = len(lineages)
     cells = [_of_kernels(family, of) for family in kernel.families if family.above_null]
     cells += [_of_tuning(tuning, family, of) for family in tuning.families if family.above_null]
+    cells += [_of_maps(tuning, family, of) for family in matched]
     whole, left = watched(tuning)
     notes = (
-        NULLS if any(cell.stimulus is not None for cell in cells) else "",
+        NULLS if any(isfinite(cell.percentile) for cell in cells) else "",
         SHORTENED if any(written_law(parse(one.expression)).parts for one in kernel.families) else "",
         f"{left:,} of {whole:,} units that were shown stimuli are not reduced to a law.",
     )
@@ -52,7 +60,9 @@ def _draw_table(kernel: Described, tuning: Tuning) -> Figure:
 
 
 def _of_kernels(family: Family, of: int) -> TableCell:
-    mean = np.mean([np.array(image) for image in family.images.values()], axis=0)
+    images = [np.array(image) for image in family.images.values()]
+    # Kernels of first layers differ in size and angle: one of them stands for all.
+    mean = images[0] if family.level.startswith(FIRST) else np.mean(images, axis=0)
     name, formula = f"K{family.number}", _short(family)
     return TableCell(name, family.detector, family.lineages, of, kernel=mean[None], formula=formula)
 
@@ -69,6 +79,11 @@ def _of_tuning(tuning: Tuning, family: Family, of: int) -> TableCell:
     )
 
 
+def _of_maps(tuning: Tuning, family: Family, of: int) -> TableCell:
+    name, liked, formula = f"M{family.number}", _liked(tuning, family), _short(family)
+    return TableCell(name, family.detector, family.lineages, of, stimulus=liked, formula=formula)
+
+
 def _short(family: Family) -> str:
     """Write the equation without what its parts stand for."""
     return written_law(parse(family.expression)).texts[0]
@@ -76,8 +91,9 @@ def _short(family: Family) -> str:
 
 def _liked(tuning: Tuning, family: Family) -> Float[np.ndarray, "height width 3"]:
     """Render the grating, or the colour, that the family's best member likes best."""
-    best = max(family.members, key=lambda member: member.r)
-    unit = tuning.results[best.network][best.layer]["units"][best.unit]
+    units = [tuning.results[one.network][one.layer]["units"][one.unit] for one in family.members]
+    own = [place for place, unit in enumerate(units) if unit["detector"] in names_of(family.detector)]
+    unit = units[max(own, key=lambda place: abs(family.members[place].r))]
     if family.detector == "colour":
         fine = np.linspace(0.0, 2 * np.pi, 361)
         told = predict(parse(unit["laws"]["hue"]["expression"]), {"hue": fine}, len(fine))

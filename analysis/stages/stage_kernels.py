@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,16 +22,17 @@ from ..vision.kernel_families import KernelFamily
 from ..vision.kernel_families import families as kernel_families
 from ..vision.kernel_forms import KernelFit, fit_form, patch_metric
 from ..vision.kernel_peers import kernel_peers
-from ..vision.kernel_race import Evidence, fidelity, race, shape_evidence
+from ..vision.kernel_race import Evidence, evidence_beside, fidelity, null_fits, race
 from ..vision.kernel_shapes import Grid
 from ..vision.kernel_short import drawn_r2, short_expression
 from ..vision.kernel_substitution import sight, substitute_kernels
 from .families import Family, FamilyMember, index_families
+from .first_families import chance_kinds, detects, families_of_firsts
 from .set_aside import none_left, setting_aside
 from .stage_ingest import Ingested, ingest
 from .stage_kernel_substitution import level_of, substitutions
 
-VERSION = "kernels-3"
+VERSION = "kernels-4"
 PATCHES = 4096
 """So many natural patches tell what a difference between kernels makes of photos."""
 SHOWN, MAPS_SHOWN = 64, 6
@@ -41,21 +41,11 @@ WIDE = 4096
 """From so many outputs on they are taken for a map."""
 SMALLEST = 5
 """The least side of depthwise kernels that form families: a smaller grid holds any form."""
-DETECTORS: Mapping[str, str] = {
-    "gaussian": "spot",
-    "difference_of_gaussians": "spot",
-    "sum_of_gaussians": "spot",
-    "elongated_gaussian": "line",
-    "second_derivative": "line",
-    "first_derivative": "edge",
-    "constant": "blank",
-}
-"""What a kernel of a form detects; of Gabors the phase says it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Described:
-    """What was found: families of depthwise kernels, and by network its first layer and what its kernels are."""
+    """What was found: families of kernels, and by network its first layer and what its kernels are."""
 
     families: tuple[Family, ...]
     firsts: Mapping[str, tuple[str, Mapping[str, Any]]]
@@ -64,10 +54,10 @@ class Described:
 
 
 def describe_kernels(study: Study) -> Described:
-    """Find closed forms of first-layer kernels and families of depthwise ones; what was found before is kept.
+    """Find closed forms of first-layer kernels, and families of these and of depthwise kernels.
 
-    Networks whose weights cannot be reached, and those without convolutions, are left out; one that fails is set
-    aside. Raises BadInput where none is left.
+    What was found before is kept. Networks whose weights cannot be reached, and those without convolutions, are left
+    out; one that fails is set aside. Raises BadInput where none is left.
     """
     usable = [(item, item.network) for item in ingest(study) if item.network is not None]
     held = {item.source.name: (item, network, _convolutions(network)) for item, network in usable}
@@ -91,8 +81,9 @@ def describe_kernels(study: Study) -> Described:
     if not file.exists():
         with threadpool_limits(1):
             made = _families(study, {name: (network, found) for name, (_, network, found) in held.items()})
+            made += families_of_firsts(firsts, {name: network for name, (_, network, _) in held.items()})
         with write_atomically(file) as temporary:
-            temporary.write_text(json.dumps([asdict(family) for family in made]))
+            temporary.write_text(json.dumps([asdict(family.numbered(number)) for number, family in enumerate(made, 1)]))
     families = tuple(Family.read(row) for row in json.loads(file.read_text()))
     put = substitutions(study, {name: (item, network) for name, (item, network, _) in held.items()}, families)
     whole = content_key(key, list(firsts.values()), put)
@@ -134,10 +125,12 @@ def _fitted(study: Study, network: Network, layer: str, photos: np.ndarray | Non
     given, seed = kernels(network, layer), study.manifest.seed
     live = np.flatnonzero(np.linalg.norm(given.reshape(len(given), -1), axis=1) > 1e-6 * np.linalg.norm(given))
     fits = tuple(raced[0] for raced in apart(race, given[live]))
-    evidence = shape_evidence(given[live], fits, seed=seed)
+    nulls = null_fits(given[live], seed=seed)
+    evidence = evidence_beside(fits, nulls)
+    more = {"units": len(given), "numbers": [dict(fit.numbers) for fit in fits], "chance": chance_kinds(nulls)}
     if photos is None:
         rows = [_row(int(unit), fit, told) for unit, fit, told in zip(live, fits, evidence, strict=True)]
-        return {"units": len(given), "kernels": rows, "substitution": []}
+        return {"kernels": rows, "substitution": [], **more}
     half = len(photos) // 2
     seen = sight(network, layer, photos[:half], count=PATCHES, seed=seed)
     metric = patch_metric(seen.patches)
@@ -154,7 +147,7 @@ def _fitted(study: Study, network: Network, layer: str, photos: np.ndarray | Non
         network, layer, replaced, photos[half:][:count], numbers=size, fitted=seen, seed=seed, device=study.device
     )
     return {
-        "units": len(given),
+        **more,
         "kernels": rows,
         "substitution": [
             {**asdict(row), **{name: getattr(compared, name) for name in ("images", "sure", "units", "numbers")}}
@@ -181,16 +174,6 @@ def _row(unit: int, fit: KernelFit, evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def detects(fit: KernelFit) -> str:
-    """Say what a kernel of this form detects: colour, where its axis is not luminance; else edge, line or spot."""
-    if len(fit.colour) > 1 and fit.colour_name != "luminance":
-        return "colour"
-    phase = fit.numbers.get("phase")
-    if phase is not None:
-        return "line" if abs(math.cos(phase)) >= abs(math.sin(phase)) else "edge"
-    return DETECTORS.get(fit.form, "line")
-
-
 def _families(study: Study, held: Mapping[str, tuple[Network, Mapping[str, Convolution]]]) -> list[Family]:
     lineage = {name: network.lineage for name, (network, _) in held.items()}
     sizes: dict[tuple[int, int], dict[str, list[tuple[str, Float[np.ndarray, "units rows columns"]]]]] = {}
@@ -212,7 +195,7 @@ def _families(study: Study, held: Mapping[str, tuple[Network, Mapping[str, Convo
             for name, stack in stacks.items()
         }
         made += [_family(one, size, places, lineage, len(set(lineage.values()))) for one in groups]
-    return [family.numbered(number) for number, family in enumerate(made, 1)]
+    return made
 
 
 def _family(

@@ -27,7 +27,7 @@ def channel_expression(form: str, numbers: Numbers, colour: tuple[float, ...], c
     turn = 2 * math.pi * numbers["frequency"] * U
     cosine, sine, level = (numbers[f"{name}_{channel}"] for name in ("cosine", "sine", "level"))
     wave = cosine * Apply("cos", (turn,)) + sine * Apply("sin", (turn,)) + level
-    return placed(wave * _envelope(numbers), numbers)
+    return placed(wave * envelope(numbers), numbers)
 
 
 def profile(form: str, numbers: Numbers) -> Expression:
@@ -60,7 +60,7 @@ def _gaussian(numbers: Numbers) -> Expression:
 
 
 def _elongated_gaussian(numbers: Numbers) -> Expression:
-    return numbers["amplitude"] * _envelope(numbers)
+    return numbers["amplitude"] * envelope(numbers)
 
 
 def _difference_of_gaussians(numbers: Numbers) -> Expression:
@@ -74,20 +74,20 @@ def _sum_of_gaussians(numbers: Numbers) -> Expression:
 
 
 def _first_derivative(numbers: Numbers) -> Expression:
-    return numbers["amplitude"] / numbers["sigma_u"] * U * _envelope(numbers)
+    return numbers["amplitude"] / numbers["sigma_u"] * U * envelope(numbers)
 
 
 def _second_derivative(numbers: Numbers) -> Expression:
-    return numbers["amplitude"] * (1 - U**2 / _square(numbers["sigma_u"])) * _envelope(numbers)
+    return numbers["amplitude"] * (1 - U**2 / _square(numbers["sigma_u"])) * envelope(numbers)
 
 
 def _axis_gabor(numbers: Numbers) -> Expression:
-    return numbers["amplitude"] * _wave(numbers) * _envelope(numbers)
+    return _wave(numbers) * envelope(numbers)
 
 
 def _gabor(numbers: Numbers) -> Expression:
-    wave, level = numbers["amplitude"] * _wave(numbers), numbers["level"]
-    return (wave + level if level else wave) * _envelope(numbers)
+    wave, level = _wave(numbers), numbers["level"]
+    return (wave + level if level else wave) * envelope(numbers)
 
 
 PROFILES: dict[str, Callable[[Numbers], Expression]] = {
@@ -104,13 +104,14 @@ PROFILES: dict[str, Callable[[Numbers], Expression]] = {
 
 
 def _wave(numbers: Numbers) -> Expression:
-    turn = 2 * math.pi * numbers["frequency"] * U
+    turn, amplitude = 2 * math.pi * numbers["frequency"] * U, numbers["amplitude"]
     if numbers["phase"] == math.pi / 2:
-        return -1.0 * Apply("sin", (turn,))
-    return Apply("cos", (turn + numbers["phase"] if numbers["phase"] else turn,))
+        return -amplitude * Apply("sin", (turn,))
+    return amplitude * Apply("cos", (turn + numbers["phase"] if numbers["phase"] else turn,))
 
 
-def _envelope(numbers: Numbers) -> Expression:
+def envelope(numbers: Numbers) -> Expression:
+    """Write the Gaussian that ends a form, round where its two widths are one."""
     if numbers["sigma_u"] == numbers["sigma_v"]:
         return _round(numbers["sigma_u"])
     along, across = 2 * _square(numbers["sigma_u"]), 2 * _square(numbers["sigma_v"])

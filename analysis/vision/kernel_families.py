@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ...zoo.errors import BadInput
 from .kernel_canonical import beside
@@ -121,11 +121,18 @@ def _studied(kernels_by_network: Networks, seed: int, count: int) -> dict[str, d
         )
     studied: dict[str, dict[str, _Own]] = {}
     for number, (name, kernels) in enumerate(kernels_by_network.items()):
-        alive = live(kernels)
+        alive = _live(name, kernels)
         nulls = kernel_nulls(kernels[alive][:, None].astype(float), seed + number)
         given = {"given": kernels[alive]} | {kind: null[:, 0] for kind, null in nulls.items()}
         studied[name] = {kind: _own(images, np.flatnonzero(alive), seed, count) for kind, images in given.items()}
     return studied
+
+
+def _live(name: str, kernels: Images) -> Bool[np.ndarray, " kernels"]:
+    try:
+        return live(kernels)
+    except BadInput as wrong:
+        raise BadInput(f"{name}: {wrong.what}", hint="leave the network out, or mend it") from None
 
 
 def _own(images: Images, places: Int[np.ndarray, " kernels"], seed: int, count: int) -> _Own:

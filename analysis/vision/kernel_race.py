@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from ...zoo.errors import BadInput
 from ..project.processes import apart
 from .kernel_forms import KernelFit, Metric, fit_form, raced_forms
 from .kernel_shapes import SHAPES, Kernel
@@ -86,16 +87,36 @@ def kernel_nulls(kernels: Kernels, seed: int) -> dict[str, Kernels]:
     }
 
 
+def null_fits(kernels: Kernels, *, seed: int, nulls: int = NULLS) -> dict[str, tuple[KernelFit, ...]]:
+    """Race the forms on kernels without shape, `nulls` of each kind, made of a layer's own.
+
+    Raises BadInput where a kernel is not finite, or all are zero.
+    """
+    if not np.isfinite(kernels).all() or not kernels.any():
+        raise BadInput("kernels are not finite, or all zero: nulls cannot be made of them", hint="leave the layer out")
+    made = {name: null[:nulls] for name, null in kernel_nulls(_repeated(kernels, nulls), seed).items()}
+    return {name: tuple(raced[0] for raced in apart(race, null)) for name, null in made.items()}
+
+
 def shape_evidence(
     kernels: Kernels, fits: tuple[KernelFit, ...], *, seed: int, nulls: int = NULLS
 ) -> tuple[Evidence, ...]:
-    """Compare the R² of each kernel's fit with the race of the layer's nulls, `nulls` kernels of each kind."""
-    made = {name: null[:nulls] for name, null in kernel_nulls(_repeated(kernels, nulls), seed).items()}
-    scores = {name: np.array([fits[0].r2 for fits in apart(race, null)]) for name, null in made.items()}
+    """Compare the R² of each kernel's fit with the race of the layer's nulls. Raises as `null_fits`."""
+    return evidence_beside(fits, null_fits(kernels, seed=seed, nulls=nulls))
+
+
+def evidence_beside(fits: tuple[KernelFit, ...], chance: Mapping[str, tuple[KernelFit, ...]]) -> tuple[Evidence, ...]:
+    """Compare the R² of each fit with those of the nulls of its layer, by kind."""
+    scores = {name: np.array([fit.r2 for fit in null]) for name, null in chance.items()}
     null_95 = {name: float(np.percentile(score, 95)) for name, score in scores.items()}
     hardest = scores[max(null_95, key=null_95.__getitem__)]
-    floor = SMALL_FLOOR if min(kernels.shape[2:]) <= SMALL else FLOOR
-    return tuple(Evidence(fit.r2, null_95, 100 * float(np.mean(hardest < fit.r2)), floor) for fit in fits)
+    return tuple(
+        Evidence(fit.r2, null_95, 100 * float(np.mean(hardest < fit.r2)), _floor(fit.modelled)) for fit in fits
+    )
+
+
+def _floor(kernel: Kernel) -> float:
+    return SMALL_FLOOR if min(kernel.shape[1:]) <= SMALL else FLOOR
 
 
 def _repeated(kernels: Kernels, least: int) -> Float[np.ndarray, "more channels rows columns"]:
