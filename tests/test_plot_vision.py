@@ -18,6 +18,14 @@ from consilience.analysis.pictures.plot import save
 from consilience.analysis.pictures.plot_style import style
 from consilience.analysis.vision import plot_sheet
 from consilience.analysis.vision.plot_detectors import DetectorMember, draw_detector
+from consilience.analysis.vision.plot_first_kernels import (
+    BEST,
+    NETWORKS,
+    REST,
+    FirstBand,
+    FirstKernel,
+    draw_first_kernels,
+)
 from consilience.analysis.vision.plot_kernels import COLUMNS, KernelCell, KernelRow, draw_kernels
 from consilience.analysis.vision.plot_map_agreement import agreed, draw_agreement_map
 from consilience.analysis.vision.plot_shares import LayerShare, draw_shares, shortened
@@ -140,8 +148,18 @@ def agreement(count: int = 3, name: str = LONG, missing: bool = False) -> Figure
     return draw_agreement_map(scene(), maps, networks=networks, name=name, note=name)
 
 
+def first(count: int = 3, name: str = LONG) -> Figure:
+    one = FirstKernel(3, gabor(0.2, channels=3), gabor(0.2, channels=3), "difference_of_gaussians", 0.91)
+    bands = [
+        FirstBand(network, name, 20, 384, [one] * 20, [one] * (place % 6))
+        for place, network in enumerate(zoo(count, name))
+    ]
+    return draw_first_kernels(bands, finding=f"first layers of {name}", note=name)
+
+
 PICTURES: dict[str, Callable[..., Figure]] = {
     "kernels": kernels,
+    "first": first,
     "detector": detector,
     "tuning": tuning,
     "table": table,
@@ -268,6 +286,26 @@ def test_kernels_that_do_not_belong_are_refused() -> None:
         draw_kernels([KernelRow("x", {"a": cell})], networks=["a"], finding="x")
 
 
+def test_a_large_first_layer_fits_a_page_and_says_how_many_more_there_are() -> None:
+    figure = first(1, "net")
+    assert len(images(figure)) == 2 * BEST
+    assert "20 of 384 have a" in words(figure)
+    assert "DoG" in words(figure).split("\n")
+    many = first(NETWORKS + 8, "net")
+    assert f"{NETWORKS} of {NETWORKS + 8} networks are drawn." in words(many).replace("\n", " ")
+    assert len(images(first(6, "net"))) == 2 * (6 * BEST + sum(min(place, REST) for place in range(6)))
+    assert "no kernel" in words(draw_first_kernels([], finding="x"))
+
+
+def test_long_formulas_have_named_parts_and_keep_their_signs() -> None:
+    turned = "(-1*(x - 0.0273) + 0.002*(y + 0.0085))"
+    formula = f"0.85*{turned}*exp(-{turned}**2/2.5)"
+    row = KernelRow("edge", {"a": KernelCell(gabor(0), gabor(0), 1.0)}, formula)
+    said = words(draw_kernels([row], networks=["a"], finding="x"))
+    assert r"$u = -\left(x - 0.0273\right)$" in said or r"-\left(x - 0.0273\right)" in said
+    assert said.count("0.0273") == 1
+
+
 # Detectors
 
 
@@ -346,6 +384,20 @@ def test_curves_with_gaps_negative_or_missing(scale: Scale, tmp_path: Path) -> N
     save(figure, tmp_path / "gaps.png")
 
 
+def test_the_law_lies_over_its_curves_and_many_curves_have_no_dots() -> None:
+    places = np.linspace(0, np.pi, 36, endpoint=False)
+    curves = [curve(f"net{place}", places) for place in range(9)]
+    panel = TuningPanel("T2", "direction", curves, places, np.ones(36), "x", around="hue")
+    figure = draw_tuning([panel], finding="x", response="response")
+    drawn = figure.axes[1].lines
+    assert len(drawn) == 1 + len(curves)
+    assert drawn[0].get_zorder() > max(line.get_zorder() for line in drawn[1:])
+    for said in ("hue from the preferred one", "law"):
+        assert said in words(figure).split("\n")
+    assert "Open dots" not in words(figure)
+    assert "From the centre out: response." in words(figure).replace("\n", " ")
+
+
 # Table
 
 
@@ -392,6 +444,16 @@ def test_bars_add_up_and_count_their_units() -> None:
     assert "Silent: the unit never varies." in silent.replace("\n", " ")
     for said in ("oriented", "not reduced", "net", "layers block.*.dw", "0", "90", "92", "none"):
         assert said in words(figure).split("\n")
+
+
+def test_untrained_twins_are_thin_bars_beneath() -> None:
+    rows = [LayerShare("net", "a", {"edge": 30, "not reduced": 10}, {"edge": 8, "not reduced": 72})]
+    figure = draw_shares(rows, finding="x")
+    trained, twins = ([patch for patch in figure.axes[1].patches if patch.get_height() == high] for high in (0.58, 0.2))
+    assert [patch.get_width() for patch in trained] == [75.0, 25.0]
+    assert [patch.get_width() for patch in twins] == [10.0, 90.0]
+    assert "untrained twins" in words(figure).replace("\n", " ")
+    assert "untrained twins" not in words(shares(1, "net"))
 
 
 @pytest.mark.parametrize(
