@@ -15,6 +15,7 @@ from ...zoo.store import content_key
 from ..formulas.fit import predict
 from ..formulas.parsing import parse
 from ..vision.detector_counts import names_of
+from ..vision.plot_sheet import left_out
 from ..vision.plot_table import TableCell, draw_table
 from ..vision.written_law import PARTS, written_law
 from .drawing import Drawing
@@ -28,6 +29,8 @@ from .stage_tuning import Tuning
 VERSION = "seen-table-2"
 SIDE = 48
 """The side in pixels of stimuli that stand for a feature."""
+MAPS = 24
+"""So many features of maps are drawn at the most, those in most lineages first: there may be a hundred."""
 NULLS = "Percentiles: how seldom chance gives two lineages as much beyond untrained twins, in any layer."
 SHORTENED = f"{', '.join(PARTS)}: parts that the picture of the feature writes out."
 
@@ -48,14 +51,17 @@ def _draw_table(kernel: Described, tuning: Tuning, matched: Sequence[Family]) ->
     of = len(lineages)
     cells = [_of_kernels(family, of) for family in kernel.families if family.above_null]
     cells += [_of_tuning(tuning, family, of) for family in tuning.families if family.above_null]
-    cells += [_of_maps(tuning, family, of) for family in matched]
+    kinds, drawn = len(cells), matched[:MAPS]
+    cells += [_of_maps(tuning, family, of) for family in drawn]
     whole, left = watched(tuning)
     notes = (
         NULLS if any(isfinite(cell.percentile) for cell in cells) else "",
         SHORTENED if any(written_law(parse(one.expression)).parts for one in kernel.families) else "",
+        left_out(len(matched), len(drawn), "features of maps that have an equation") if matched else "",
         f"{left:,} of {whole:,} units that were shown stimuli are not reduced to a law.",
     )
-    finding = f"{len(cells)} kinds of detectors are shared by networks that were trained apart"
+    single = f" and {len(matched)} single features of maps" if matched else ""
+    finding = f"{kinds} kinds of detectors{single} are shared by networks that were trained apart"
     return draw_table(cells, finding=finding, note=" ".join(filter(None, notes)))
 
 
@@ -93,7 +99,7 @@ def _liked(tuning: Tuning, family: Family) -> Float[np.ndarray, "height width 3"
     """Render the grating, or the colour, that the family's best member likes best."""
     units = [tuning.results[one.network][one.layer]["units"][one.unit] for one in family.members]
     own = [place for place, unit in enumerate(units) if unit["detector"] in names_of(family.detector)]
-    unit = units[max(own, key=lambda place: abs(family.members[place].r))]
+    unit = units[max(own, key=lambda place: family.members[place].r)]
     if family.detector == "colour":
         fine = np.linspace(0.0, 2 * np.pi, 361)
         told = predict(parse(unit["laws"]["hue"]["expression"]), {"hue": fine}, len(fine))
