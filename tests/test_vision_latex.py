@@ -60,11 +60,19 @@ LINE = replace(
     coverage={"net_a": (0.2, 0.01)},
     note="describes more than it explains",
 )
+WAVE = replace(
+    LINE,
+    id="K3",
+    form="axis Gabor",
+    law=written_law(parse("cos(2*pi*u + phase)*exp(-u**2/0.3 - v**2/0.2)")),
+    own=("phase",),
+    coverage={},
+)
 BLANK = replace(LINE, id="K2", detector="blank", above_null=False, law=None, shared=(), coverage={}, note="chance")
 MATCHED = replace(EDGE, id="M1", kind="map", law=None, own=(), shared=(), by_lineage=(), r2=math.nan)
 REPORT = VisionReport(
     {"net_a": "net_a", "net_b": "net_b", "child": "net_b"},
-    (EDGE, LINE, BLANK, MATCHED),
+    (EDGE, LINE, WAVE, BLANK, MATCHED),
     (LayerReport("net_a", "conv.1", 32, 10, 2, 0.5), LayerReport("net_b", "conv.2", 64, 0, 0, math.nan)),
     (FirstLayer("net_a", "conv.1", 32, {"Gabor": 3}),),
     (Replaced("net_a", "conv.1", True, {"equations": 0.9, "PCA": 0.6}),),
@@ -122,6 +130,10 @@ def test_all_evidence_is_told() -> None:
         r"\caption{curves \& law}",
         r"\law{u = ",
         "Describes more than it explains.",
+        r"\mathrm{K1}\left(x, y\right) = ",
+        r"\mathrm{K3}\left(u, v\right) = ",
+        "Each kernel's own: $\\mathrm{phase}$.",
+        "$u$ and $v$ are along and across each kernel's own angle",
         r"net\_a & 1 & 2 & 20\% & 1\% \\",
         "12 are not reduced to any law, 2 of them silent",
         r"net\_a & conv.\allowbreak{}1 & 32 & 20 & 10 & 2 & 38\% & 50\% \\",

@@ -55,6 +55,7 @@ def test_a_rectifier_is_a_maximum_on_paper() -> None:
 def test_what_is_each_unit_s_own() -> None:
     assert own_numbers(parse(VON_MISES)) == ("a", "angle0", "b")
     assert own_numbers(parse(DERIVATIVE)) == ()
+    assert own_numbers(parse("cos(2*pi*u + phase)*exp(-v**2)"), of_kernels=True) == ("phase",)
 
 
 def test_nothing_is_lost_without_long_parts() -> None:

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..formulas.equation import plain
+from ..formulas.expression import variables
+from ..formulas.parsing import parse
+from ..formulas.printing import latex_name
+from ..vision.written_law import with_symbols
 from .document import latex_text
 
 DIGITS = 3
@@ -93,3 +97,9 @@ def with_spread(value: float, spread: float) -> str:
 def _tex(text: str) -> str:
     mantissa, _, exponent = text.partition("e")
     return rf"{mantissa} \times 10^{{{int(exponent)}}}" if exponent else mantissa
+
+
+def symbol(name: str) -> str:
+    """Write the name of a number or coordinate as its symbol in mathematics."""
+    (short,) = variables(with_symbols(parse(name)))
+    return latex_name(short)

@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 WHAT = {"tuning": "unit", "kernel": "kernel", "map": "unit"}
 OVER = {"tuning": "units, each fitted alone", "kernel": "networks", "map": "lineages"}
 """What a family's members are, and over what its numbers spread."""
-SCORES = {"tuning": "R² of the law", "map": "r with the others"}
+SCORES = {"tuning": "R² of the law", "kernel": "R² of the form", "map": "r with the others"}
 """What is told of a member."""
 AGREE = {
     "kernel": "kernels of its networks have cosines from {:.3f}",
@@ -45,11 +45,16 @@ def family_in_words(catalogue: Catalogue, row: Row, law: Sequence[str]) -> list[
         f"feature {report.id}: {report.detector}{form}, {report.level}, {_verdict(report)}",
         f"  in {report.lineages} of {report.of_lineages} lineages ({share:.0%}): "
         f"{report.units:,} {WHAT[report.kind]}s of {report.networks} networks",
-        *([f"  {AGREE[report.kind].format(report.agreement)}"] if report.kind in AGREE else []),
+        *_alike(report),
         *(law or [f"{report.id}: no equation"]),
         *numbers_in_words(report),
         *_members(report, members),
     ]
+
+
+def _alike(report: FamilyReport) -> list[str]:
+    told = report.kind == "map" or report.coverage
+    return [f"  {AGREE[report.kind].format(report.agreement)}"] if told else []
 
 
 def numbers_in_words(report: FamilyReport) -> list[str]:
@@ -61,6 +66,11 @@ def numbers_in_words(report: FamilyReport) -> list[str]:
     return [
         *([f"  shared by all: {shared} (±: spread over {OVER[report.kind]})"] if shared else []),
         *([f"  each {what}'s own: {', '.join(report.own)}"] if report.own else []),
+        *(
+            ["  u and v: along and across each kernel's own angle, in its own wavelength or width"]
+            if report.turned
+            else []
+        ),
         *([f"  R² {report.r2:.3f}{' on stimuli held out' if report.kind != 'kernel' else ''}"] if report.r2 else []),
     ]
 

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from ..formulas.equation import EquationRecord
 from ..formulas.expression import variables
-from ..formulas.parsing import parse
 from ..formulas.printing import latex_name
-from ..vision.written_law import WrittenLaw, with_symbols
+from ..vision.written_law import WrittenLaw
 from .document import latex_section, latex_text
-from .latex_parts import Figure, breakable, chance, pictures, score, share, table, with_spread
+from .latex_parts import Figure, breakable, chance, pictures, score, share, symbol, table, with_spread
 from .vision_report import FamilyReport, FirstLayer, LayerReport, Replaced, VisionReport
 
 PREAMBLE = r"""\documentclass{article}
@@ -40,7 +39,11 @@ KINDS = {
     "map": ("Features of maps over photos", "unit", "lineages"),
 }
 """By kind of family: a title, what its members are, and over what its numbers spread."""
-OWN_OF = {"kernel": "Each kernel's own: its scale, its sign and a shift by at most a pixel."}
+SHIFTED = "Each kernel's own: its scale, its sign and a shift by at most a pixel."
+TURNED = (
+    "$u$ and $v$ are along and across each kernel's own angle, from its own centre, in its wavelengths (its width "
+    "where it has none); scale and colour are its own too."
+)
 NAMED = 12
 """So many units of a layer are named; of more only the number is given."""
 
@@ -132,17 +135,17 @@ def _family(one: FamilyReport, figures: Sequence[Figure]) -> list[str]:
     _, what, over = KINDS[one.kind]
     form = f" ({latex_text(one.form)})" if one.form else ""
     lines = [rf"\subsection*{{{latex_text(one.id)}: {latex_text(one.detector)}{form}}}"]
-    lines += _equation(one.id, one.law) if one.law else ["No equation."]
+    lines += _equation(one, one.law) if one.law else ["No equation."]
     if one.shared:
         numbers = ", ".join(
-            f"${_symbol(number.name)} = {with_spread(number.value, number.spread)}$" for number in one.shared
+            f"${symbol(number.name)} = {with_spread(number.value, number.spread)}$" for number in one.shared
         )
         lines += [f"Shared by all: {numbers} ($\\pm$: spread over {over}).", ""]
     if one.own:
-        own = ", ".join(f"${_symbol(name)}$" for name in one.own)
+        own = ", ".join(f"${symbol(name)}$" for name in one.own)
         lines += [f"Each {what}'s own: {own}.", ""]
-    elif one.law and one.kind in OWN_OF:
-        lines += [OWN_OF[one.kind], ""]
+    if one.turned or one.coverage:
+        lines += [TURNED if one.turned else SHIFTED, ""]
     lines += [_evidence(one), ""]
     lines += [latex_text(f"{one.note[:1].upper()}{one.note[1:]}."), ""] if one.note else []
     lines += _witnesses(one)
@@ -150,12 +153,14 @@ def _family(one: FamilyReport, figures: Sequence[Figure]) -> list[str]:
     return [*lines, *pictures(figures), *([r"\clearpage"] if len(figures) > 1 else [])]
 
 
-def _equation(identifier: str, law: WrittenLaw) -> list[str]:
+def _equation(one: FamilyReport, law: WrittenLaw) -> list[str]:
     """Write the equation on a line of its own and what its parts stand for beneath it."""
     whole, *parts = law.latex
-    used = dict.fromkeys(name for tree in (law.whole, *(part for _, part in law.parts)) for name in variables(tree))
-    arguments = ", ".join(latex_name(name) for name in used if name in ("x", "y", "theta", "h", "f", "contrast"))
-    left = rf"\mathrm{{{identifier}}}" + (rf"\left({arguments}\right)" if arguments else "")
+    trees = (law.whole, *(part for _, part in law.parts))
+    used = dict.fromkeys(latex_name(name) for tree in trees for name in variables(tree))
+    known = {*map(symbol, one.own), *(latex_name(name) for name, _ in law.parts)}
+    arguments = ", ".join(name for name in used if name not in known)
+    left = rf"\mathrm{{{one.id}}}" + (rf"\left({arguments}\right)" if arguments else "")
     lines = [rf"\law{{{left} = {whole}}}"]
     return [*lines, *(rf"\law{{{part}}}" for part in parts)]
 
@@ -170,7 +175,7 @@ def _evidence(one: FamilyReport) -> str:
         f"{_counted(one.units, what)} of {_counted(one.networks, 'network')}",
         *([f"$R^2 = {one.r2:.3f}$"] if math.isfinite(one.r2) else []),
         *([f"peer ratio {one.peer_ratio:.2f}{ratio}"] if math.isfinite(one.peer_ratio) else []),
-        *([f"members agree at {one.agreement:.3f}"] if one.kind != "tuning" and math.isfinite(one.agreement) else []),
+        *([f"members agree at {one.agreement:.3f}"] if (one.coverage or one.kind == "map") else []),
     ]
     return "; ".join(said).replace("%", r"\%") + "."
 
@@ -289,11 +294,6 @@ def _not_reduced(layers: Sequence[LayerReport]) -> list[str]:
         "",
         *table("lp{0.26\\linewidth}rrrrrr", head, rows),
     ]
-
-
-def _symbol(name: str) -> str:
-    (symbol,) = variables(with_symbols(parse(name)))
-    return latex_name(symbol)
 
 
 def _counted(many: int, one: str, several: str = "") -> str:

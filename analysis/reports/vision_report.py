@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..formulas.expression import variables
 from ..formulas.parsing import parse
 from ..project.catalogue import Catalogue
 from ..vision.written_law import WrittenLaw, form_words, own_numbers, written_law
@@ -76,6 +77,12 @@ class FamilyReport:
     by_lineage: tuple[Witnessed, ...] = ()
     coverage: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     note: str = ""
+
+    @property
+    def turned(self) -> bool:
+        """Tell whether the law is along and across each kernel's own angle."""
+        named = {name for name, _ in self.law.parts} if self.law else set()
+        return self.law is not None and self.kind == "kernel" and "u" in {*variables(self.law.whole)} - named
 
     @property
     def units(self) -> int:
@@ -168,18 +175,18 @@ def family_report(catalogue: Catalogue, row: Row, whole: int) -> FamilyReport:
         p=_number(row["p"]),
         agreement=_number(row["agreement"]),
         members=tuple(Members(*place, tuple(sorted(units))) for place, units in found.items()),
-        **(_law(catalogue, row["feature"], equation) if equation else {}),
+        **(_law(catalogue, row, equation) if equation else {}),
     )
 
 
-def _law(catalogue: Catalogue, feature: str, row: Row) -> dict[str, Any]:
+def _law(catalogue: Catalogue, feature: Row, row: Row) -> dict[str, Any]:
     held = row["status"] != "no_equation"
     expression = parse(row["expression"]) if held else None
     numbers = sorted(catalogue.select("constants", equation=row["equation"]), key=lambda one: one["position"])
-    coverage = catalogue.select("coverages", feature=feature)
+    coverage = catalogue.select("coverages", feature=feature["feature"])
     return {
         "law": written_law(expression) if expression else None,
-        "own": own_numbers(expression) if expression else (),
+        "own": own_numbers(expression, of_kernels=feature["kind"] == "kernel") if expression else (),
         "shared": tuple(SharedNumber(one["name"], one["value"], _number(one["spread"])) for one in numbers if held),
         "r2": _number(row["fidelity"]),
         "peer_ratio": _number(row["peer_ratio"]),

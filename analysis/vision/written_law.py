@@ -26,6 +26,8 @@ DIGITS = 3
 """Digits of a number: about as many as units of one family share."""
 SYMBOLS: Mapping[str, str] = {"angle": "theta", "hue": "h", "frequency": "f"}
 """Symbols of coordinates whose names are words; an index stays (angle0 is theta0)."""
+KERNEL = ("x", "y", "u", "v")
+"""Coordinates of the forms of kernels."""
 PARTS = ("u", "v", "w")
 """Names of parts."""
 REPEATED, SQUARED = 4, 7
@@ -76,9 +78,12 @@ def with_symbols(expression: Expression) -> Expression:
     return substitute(expression, {name: Variable(symbol) for name, symbol in given.items()})
 
 
-def own_numbers(expression: Expression) -> tuple[str, ...]:
-    """Name what a family's equation leaves to each unit: all that is neither a number nor a coordinate of stimuli."""
-    coordinates = {name for stimulus in STIMULI.values() for name in stimulus.names}
+def own_numbers(expression: Expression, *, of_kernels: bool = False) -> tuple[str, ...]:
+    """Name what a family's equation leaves to each member: all that is neither a number nor a coordinate.
+
+    Coordinates are those of stimuli, or of kernels, whose forms are in x and y or along and across their own angle.
+    """
+    coordinates = {*KERNEL} if of_kernels else {name for stimulus in STIMULI.values() for name in stimulus.names}
     return tuple(name for name in variables(expression) if name not in coordinates)
 
 
