@@ -37,6 +37,7 @@ def test_long_parts_have_names_and_the_law_its_values() -> None:
         ("-1*(x + 2) + y/1", "-(x + 2) + y"),
         ("frequency + f", "frequency + f"),
         ("u*(x + y + 1)**2", "u*(x + y + 1)**2"),
+        ("cos(2*pi*u + phase)", "cos(2*pi*u + phase)"),
         ("1", "1"),
     ],
 )

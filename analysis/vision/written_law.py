@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -67,8 +68,9 @@ def written_law(expression: Expression, *, digits: int = DIGITS) -> WrittenLaw:
 
 
 def rounded(expression: Expression, *, digits: int = DIGITS) -> Expression:
-    """Round all numbers to so many digits and leave out factors of one."""
-    return _without_ones(with_constants(expression, [float(f"{value:.{digits}g}") for value in constants(expression)]))
+    """Round all numbers but pi to so many digits and leave out factors of one."""
+    short = [value if value == math.pi else float(f"{value:.{digits}g}") for value in constants(expression)]
+    return _without_ones(with_constants(expression, short))
 
 
 def with_symbols(expression: Expression) -> Expression:
