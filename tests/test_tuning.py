@@ -85,6 +85,14 @@ def test_a_gaussian_that_the_shorter_von_mises_law_fits_as_well_is_called_that()
     assert 0 < fits["wrapped Gaussian"].r2 - fits["von Mises"].r2 < 0.01
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_line_that_is_cut_off_is_no_saturation(seed: int) -> None:
+    cut = won(np.clip(9 * CONTRAST - 1, 0, 6) + 0.02 * noise(24, seed), CONTRAST, "contrast")
+    assert cut.law == "line with a ceiling"
+    ends = sorted((cut.parameters["start"], cut.parameters["end"]))
+    assert ends == pytest.approx([1 / 9, 7 / 9], abs=0.01)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_rectified_line_and_saturation_are_told_apart(seed: int) -> None:
     line = won(rectified(4 * CONTRAST - 1) + 0.02 * noise(24, seed), CONTRAST, "contrast")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...zoo.errors import NotFound
+from ...zoo.errors import BadInput, NotFound
 from ..project.study import Study
 from .distil_choice import NUMBERED, UNNAMED, Asked, near, unknown_term
 
@@ -10,15 +10,21 @@ from .distil_choice import NUMBERED, UNNAMED, Asked, near, unknown_term
 def check_names(study: Study, asked: Asked) -> None:
     """Raise NotFound for an output, or a variable to write equations in, that zoo.toml does not have.
 
-    Features by their numbers, units and modules are known later.
+    Features by their numbers, units and modules are known later. Raises BadInput where photos are shown, which no
+    variables describe.
     """
+    if asked != Asked() and study.probe.image:
+        raise BadInput(
+            f"{study.path}: photos are no rows of named variables, in which an equation could be written",
+            hint="consilience tune finds laws of what units are tuned to; consilience show tells those of families",
+        )
     if asked.output and not _is_output(study, asked.output):
         outputs = [output.name for output in study.manifest.outputs]
         hint = (
             near(asked.output, outputs) if outputs else "zoo.toml names none; consilience features lists them as F1, F2"
         )
         raise NotFound(f"no output {asked.output[:80]!r}", hint=hint)
-    if not asked.terms or study.probe.image:
+    if not asked.terms:
         return
     known = _variables(study, asked.inner)
     for name in asked.terms:

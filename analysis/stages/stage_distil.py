@@ -62,7 +62,7 @@ def distil_features(study: Study, asked: Asked | None = None) -> tuple[str, ...]
     found = cluster(study)
     networks = {seen.network.name: seen for seen in found.observed}
     chosen = choose(study, found.features, {name: seen.network for name, seen in networks.items()}, asked)
-    _demand_described(study, chosen, asked)
+    _demand_described(chosen, asked)
     made = []
     for feature in study.each("distil", chosen, name=lambda feature: identifier(feature)):
         subject = _subject(study, feature, found, networks, asked)
@@ -84,14 +84,9 @@ def _forget_others(study: Study, made: Sequence[str], known: int) -> None:
         catalogue.mark("zoo", "whole", study.key, versions())
 
 
-def _demand_described(study: Study, features: Sequence[Feature], asked: Asked) -> None:
+def _demand_described(features: Sequence[Feature], asked: Asked) -> None:
     """Refuse what has no variables in which an equation could be written."""
     for feature in features:
-        if study.probe.image:
-            raise BadInput(
-                f"{identifier(feature)} answers to photos, which no variables describe yet",
-                hint="consilience show and plot tell what it does; equations need rows of named variables",
-            )
         if feature.positions > 1 and not asked.inner:
             raise BadInput(
                 f"{identifier(feature)} is a map over the positions of a row, which the variables do not describe",

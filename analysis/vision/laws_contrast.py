@@ -15,6 +15,14 @@ CONTRAST = (
         (Number("a", "sign"), Number("b", "threshold")),
         gain=("a", "b"),
     ),
+    TuningLaw(
+        "line with a ceiling",
+        "a*(abs(contrast - start) - abs(contrast - end)) + b",
+        ("contrast",),
+        ("a", "b"),
+        (Number("start", "place"), Number("end", "place")),
+        source="a rectifier that is cut off: Krizhevsky 2010",
+    ),
     TuningLaw("power", "a*contrast**n + b", ("contrast",), ("a", "b"), (Number("n", "exponent"),)),
     TuningLaw(
         "hyperbolic ratio",
