@@ -13,7 +13,6 @@ from ..project.study import Study
 from ..reports.show import law
 from ..reports.show_evidence import kept, substituted
 from ..vision.detector_counts import REST
-from ..vision.feature_equation import DISAGREE
 from .seen_second import saw_second
 
 Row = Mapping[str, Any]
@@ -84,7 +83,9 @@ def saw_maps(study: Study, catalogue: Catalogue) -> list[str]:
 
 
 def _reduced(catalogue: Catalogue, features: Set[str]) -> str:
-    """Say how many features have an equation, and what it is about."""
+    """Say how many features have an equation, and how many not because lineages disagree."""
+    from ..vision.feature_equation import DISAGREE  # with SciPy, which other summaries do without
+
     own = [row for row in catalogue.select("equations") if row["feature"] in features]
     written = [row for row in own if row["status"] == "equation"]
     searched = sum(row["engine"] != "map" for row in written)
