@@ -70,6 +70,18 @@ def test_depthwise_forms_are_families_of_both_networks(seen: Path) -> None:
     assert all(row["lineages"] == 2 for row in families)
 
 
+def test_gabors_of_first_layers_are_families_whatever_their_angle(seen: Path) -> None:
+    families = [row for row in rows(seen, "features") if row["level"] == "first layers"]
+    assert {row["detector"] for row in families} == {"edge", "line"}
+    for row in families:
+        assert (row["members"], row["lineages"], row["above_null"]) == (GABORS, 2, True)
+        shared = {
+            one["name"]: float(str(one["value"])) for one in rows(seen, "constants", equation=f"E{row['feature']}")
+        }
+        # Gabors of two frequencies and one width: between .4 and .6 of a wavelength.
+        assert shared == pytest.approx({"cycles_u": 0.5, "cycles_v": 0.5}, rel=0.03)
+
+
 @pytest.mark.parametrize("network", [0, 1])
 def test_gabors_are_tuned_to_the_angle_that_they_have(seen: Path, network: int) -> None:
     found = by_unit(seen, "tunings", network)
