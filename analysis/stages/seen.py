@@ -107,14 +107,19 @@ def _measured(what: str, value: float) -> str:
 
 
 def family_lines(catalogue: Catalogue, letter: str) -> list[str]:
-    """Tell the families with this letter, each with its equation."""
+    """Tell the families with this letter, each with its equation, and how many forms chance would give as well."""
     equations = {row["feature"]: row for row in catalogue.select("equations")}
     families = [row for row in catalogue.select("features") if row["feature"].startswith(letter)]
-    return [
-        f"{law(equations[row['feature']])}   ({row['detector']}, {row['members']} units of {row['networks']} networks, "
-        f"R² {equations[row['feature']]['fidelity']:.3f}{_ratio(equations[row['feature']])})"
-        for row in sorted(families, key=lambda row: row["number"])
-    ]
+    above = sorted((row for row in families if row["above_null"]), key=lambda row: row["number"])
+    lines = [_family_line(row, equations[row["feature"]]) for row in above]
+    others = [row["feature"] for row in families if not row["above_null"]]
+    return [*lines, f"not above what chance gives: {', '.join(others)}"] if others else lines
+
+
+def _family_line(family: Row, equation: Row) -> str:
+    what = "kernels" if family["kind"] == "kernel" else "units"
+    counted = f"{family['detector']}, {family['members']:,} {what} of {family['networks']} networks"
+    return f"{law(equation)}   ({counted}, R² {equation['fidelity']:.3f}{_ratio(equation)})"
 
 
 def _ratio(equation: Row) -> str:
