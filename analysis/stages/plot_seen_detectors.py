@@ -92,10 +92,10 @@ def _seen(
     network: Network, member: FamilyMember, photos: UInt8[np.ndarray, "photos side side 3"], field: Mapping[str, float]
 ) -> DetectorMember:
     """Find the pieces of photos that a unit answers most to, one of each photo, as large as what it sees."""
-    maps = np.concatenate(
-        [batch[member.layer].post[:, member.unit] for batch in record_maps(network, photos, [member.layer])]
-    ).astype(np.float64)
-    maps = member.sign * maps
+    recorded = record_maps(network, photos, [member.layer])
+    # Copies: views of one unit would keep the maps of all.
+    own = [batch[member.layer].post[:, member.unit].astype(np.float64) for batch in recorded]
+    maps = member.sign * np.concatenate(own)
     peaks = maps.reshape(len(maps), -1)
     best = np.argsort(-peaks.max(axis=1))[:CROPS]
     share = min(1.0, max(float(field["size"]), LEAST) / _side(network, photos.shape[1]))
