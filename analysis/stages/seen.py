@@ -44,10 +44,9 @@ def saw_tuning(study: Study, catalogue: Catalogue) -> list[str]:
         above = sorted((row for row in own if row["above_null"]), key=lambda row: -row["units"])
         told = {part for row in above for part in _parts(row)}
         found = ", ".join(_counted(row, own) for row in above if row["detector"] not in told)
-        left = sum(row["units"] for row in own if row["detector"] in REST)
-        lines.append(
-            f"{network} {layer}: of {own[0]['of_units']} units {found or 'none'} above chance, {left} not reduced"
-        )
+        left = ", ".join(f"{row['units']} {row['detector']}" for row in own if row["detector"] in REST and row["units"])
+        of = f"{network} {layer}: of {own[0]['of_units']} units"
+        lines.append(f"{of} {found or 'none'} above chance" + (f", {left}" if left else ""))
     for row in catalogue.select("stages", stage="tuning"):
         held = json.loads(row["settings"])
         beyond, of = held["twins_beyond"], held["of_counts"]
