@@ -327,6 +327,6 @@ def test_planted_gabors_are_features_of_maps_with_the_angle_that_they_have(tmp_p
 
 
 def _about(kind: str) -> tuple[np.ndarray, tuple[str, ...], str]:
-    from consilience.analysis.vision.tuned import COORDINATES
+    from consilience.analysis.vision.tuning_cuts import CUTS
 
-    return family_rows(kind), COORDINATES[kind], kind
+    return family_rows(kind), CUTS[kind].coordinates, kind

@@ -16,8 +16,8 @@ from ..formulas.fit import predict
 from ..formulas.parsing import parse
 from ..vision.plot_shares import LayerShare, draw_shares
 from ..vision.plot_tuning import Scale, TuningCurve, TuningPanel, draw_tuning
-from ..vision.tuned import COORDINATES
 from ..vision.tuning import alternate
+from ..vision.tuning_cuts import CUTS
 from .drawing import Drawing
 from .families import Family, FamilyMember
 from .findings import Findings
@@ -63,7 +63,7 @@ def _draw(found: Tuning, families: Sequence[Family], finding: str) -> Figure:
 
 def _panel(found: Tuning, family: Family) -> TuningPanel:
     kind, letter = FAMILIES[family.detector], f"T{family.number}"
-    (coordinate,), rows = COORDINATES[kind], family_rows(FAMILIES[family.detector])
+    (coordinate,), rows = CUTS[kind].coordinates, family_rows(FAMILIES[family.detector])
     fine = np.linspace(0.0, PERIOD[kind], 181)
     constants = {name: np.full(len(fine), value) for name, value in {OWN[kind][0]: 0.0, **GAINS}.items()}
     law = predict(parse(family.expression), {coordinate: fine, **constants}, len(fine))
@@ -94,7 +94,7 @@ def _some(members: Sequence[FamilyMember]) -> list[FamilyMember]:
 def _curve(found: Tuning, member: FamilyMember, kind: str, rows: Float[np.ndarray, "samples one"]) -> TuningCurve:
     unit = found.results[member.network][member.layer]["units"][member.unit]
     fine = np.linspace(0.0, PERIOD[kind], 361)
-    told = predict(parse(unit["laws"][kind]["expression"]), {COORDINATES[kind][0]: fine}, len(fine))
+    told = predict(parse(unit["laws"][kind]["expression"]), {CUTS[kind].coordinates[0]: fine}, len(fine))
     values = _scaled(np.array(unit["curves"][kind], dtype=np.float64))
     return TuningCurve(member.network, rows[:, 0], values, alternate(rows), float(fine[np.argmax(told)]))
 

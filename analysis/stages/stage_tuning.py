@@ -31,7 +31,7 @@ from ..vision.shown import Shown
 from ..vision.tuned import Tuned, tune_units
 from ..vision.tuning_cuts import CUTS, SIZES
 from ..vision.tuning_families import fit_family, leave_lineages_out
-from ..vision.tuning_indices import suppression
+from ..vision.tuning_indices import ABOUT, suppression
 from ..vision.tuning_laws import LAWS, TuningLaw
 from .families import Family, FamilyMember, index_families
 from .set_aside import none_left, setting_aside
@@ -43,18 +43,8 @@ JUDGED = "judged-1"
 """Changes with how what was found is counted and put together."""
 TWINS = 2
 """So many untrained twins of every network are shown the same."""
-FAMILIES: Mapping[str, str] = {
-    "oriented": "orientation",
-    "edge": "orientation",
-    "line": "orientation",
-    "orientation": "orientation",
-    "colour": "hue",
-    "curve": "direction",
-    "spot": "position position",
-}
-"""Detectors that may form families, and the kind of coordinate that their equation is about."""
-KINDS: Mapping[str, str] = {**FAMILIES, "frequency": "frequency"}
-"""What the law of a detector is about."""
+KINDS: Mapping[str, str] = {"oriented": "orientation", **ABOUT}
+"""What the law of a detector, or of several together, is about."""
 OWN: Mapping[str, tuple[str, ...]] = {
     "orientation": ("angle0",),
     "direction": ("angle0",),
@@ -62,6 +52,8 @@ OWN: Mapping[str, tuple[str, ...]] = {
     "position position": ("x0", "y0"),
 }
 """What of a law is each unit's own beside gain and offset: where it lies, not what shape it has."""
+FAMILIES: Mapping[str, str] = {name: kind for name, kind in KINDS.items() if kind in OWN}
+"""Detectors that may form families."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,18 +12,9 @@ from ..distillation.search import Engine
 from .feature_consensus import SharedCurves
 from .feature_law import FeatureLaw, race_shared
 from .feature_search import search_shared
-from .tuned import COORDINATES
+from .tuning_cuts import CUTS
+from .tuning_indices import ABOUT
 
-ABOUT: Mapping[str, str] = {
-    "edge": "orientation",
-    "line": "orientation",
-    "orientation": "orientation",
-    "colour": "hue",
-    "curve": "direction",
-    "spot": "position position",
-    "frequency": "frequency",
-}
-"""The kind of coordinate that the equation of a detector is about."""
 DISAGREE = "lineages do not agree"
 """How the reason begins where there is nothing to be told."""
 
@@ -49,7 +40,7 @@ def feature_equation(
     A detector without a kind takes that whose law does best. None where there are no curves.
     """
     kinds = [ABOUT[detector]] if ABOUT.get(detector) in curves else [*curves]
-    raced = [race_shared(curves[kind], rows[kind], COORDINATES[kind], kind) for kind in kinds]
+    raced = [race_shared(curves[kind], rows[kind], CUTS[kind].coordinates, kind) for kind in kinds]
     if not raced:
         return None
     best = max(raced, key=lambda law: (law.agreed, law.r2))
@@ -57,10 +48,9 @@ def feature_equation(
         return FeatureEquation(best, f"{DISAGREE} on {told(best.kind)}: R² on each other {best.peer_r2:.2f}")
     if best.reduced:
         return FeatureEquation(best)
-    return _searched(
-        best,
-        search_shared(curves[best.kind], rows[best.kind], COORDINATES[best.kind], best.kind, engine=engine, seed=seed),
-    )
+    names = CUTS[best.kind].coordinates
+    searched = search_shared(curves[best.kind], rows[best.kind], names, best.kind, engine=engine, seed=seed)
+    return _searched(best, searched)
 
 
 def _searched(best: FeatureLaw, found: tuple[FeatureLaw, str] | None) -> FeatureEquation:

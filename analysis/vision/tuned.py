@@ -13,9 +13,6 @@ from .tuning import LawFit, race_units, winner
 from .tuning_cuts import CUTS, Curves, Cut
 from .tuning_indices import GratingIndices, detector, grating_indices
 
-COORDINATES: Mapping[str, tuple[str, ...]] = {name: cut.coordinates for name, cut in CUTS.items()}
-"""The coordinates of each curve, by the names of CUTS."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tuned:

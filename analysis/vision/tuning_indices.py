@@ -15,6 +15,16 @@ from .tuning import LawFit
 Cube = Float[np.ndarray, "angles frequencies phases"]
 Curve = Float[np.ndarray, " stimuli"]
 Detector = Literal["orientation", "line", "edge", "colour", "spot", "curve", "frequency", "not reduced"]
+ABOUT: Mapping[str, str] = {
+    "edge": "orientation",
+    "line": "orientation",
+    "orientation": "orientation",
+    "colour": "hue",
+    "curve": "direction",
+    "spot": "position position",
+    "frequency": "frequency",
+}
+"""The kind of coordinate that the law of a detector is about."""
 
 ORIENTED = 0.2
 """Orientation selectivity from which a unit counts as oriented: a cosine whose best angle gives 2.3 times its worst."""
