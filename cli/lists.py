@@ -65,7 +65,7 @@ def features(
         typer.Option(
             "--kind",
             metavar="DETECTOR",
-            help="edge, line, orientation (of no phase), oriented (these three), colour, spot, curve, frequency.",
+            help="edge, line, orientation (of no phase), oriented (a family of these three), colour, spot ...",
         ),
     ] = None,
     shared: Annotated[
@@ -113,7 +113,7 @@ def compare(
     check_format(format)
     with reading(zoo) as catalogue:
         rows = shared_by(catalogue, left, right)
-    _emit(rows, format, False, hint=f"{left} and {right} share no feature; consilience matches lists single units")
+    _emit(rows, format, False, hint=f"{left} and {right} share no feature; consilience kinships tells relatives")
 
 
 def layers(

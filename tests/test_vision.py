@@ -99,7 +99,7 @@ def test_a_family_has_one_equation_with_evidence(seen: Path, warm) -> None:
     done = warm("show", str(families[0]["feature"]), folder=seen)
     assert done.code == 0
     assert "in 2 of 2 lineages" in done.out
-    assert "shared by all: kappa" in done.out
+    assert "one number for all: kappa" in done.out
     assert "peer ratio" in done.out
 
 
@@ -129,6 +129,17 @@ def test_the_catalogue_answers_in_the_words_of_the_question(seen: Path, warm) ->
     assert all(json.loads(line)["net0"] and json.loads(line)["net1"] for line in done.out.splitlines())
 
 
+def test_a_unit_is_told_with_its_laws(seen: Path, warm) -> None:
+    known = rows(seen, "tunings", network="net0", layer="first")
+    unit = next(row["unit"] for row in known if row["detector"] == "edge")
+    done = warm("show", f"net0/first:{unit}", folder=seen)
+    assert done.code == 0, done.err
+    assert f"unit net0/first:{unit}: edge" in done.out
+    assert "orientation (grating)" in done.out
+    assert "in K" in done.out
+    assert "T1" in done.out
+
+
 @pytest.mark.parametrize(
     ("asked", "code", "words"),
     [
@@ -136,7 +147,9 @@ def test_the_catalogue_answers_in_the_words_of_the_question(seen: Path, warm) ->
         (("features", "--in", "many"), 2, '"3 of 7"'),
         (("features", "--in", "2 of 9"), 2, "the zoo has 2 lineages"),
         (("compare", "net0", "net7"), 4, "consilience networks"),
-        (("features", "--in", "999999"), 4, "loosen"),
+        (("features", "--in", "999999"), 2, "the zoo has 2 lineages, fewer than"),
+        (("show", "net0/first:999"), 4, "the catalogue has no"),
+        (("distil", "net0/first:3"), 2, "consilience show NETWORK/LAYER:UNIT"),
     ],
 )
 def test_what_cannot_be_answered_is_told(seen: Path, warm, asked: tuple[str, ...], code: int, words: str) -> None:
@@ -199,4 +212,6 @@ def test_photos_alone_lead_from_checkpoints_to_pictures(seen: Path, warm) -> Non
     assert done.code == 0, done.err
     assert "features of maps over photos" in done.out
     assert "K1" in done.out
-    assert "next: consilience show K1" in done.out
+    assert "next: consilience show T1" in done.out
+    done = warm("features", "-q", folder=seen)
+    assert (done.code, done.err) == (0, "")  # nothing is unfinished

@@ -222,7 +222,7 @@ class Catalogue:
         """Give the kinships that a network has part in."""
         return self._rows("SELECT * FROM kinships WHERE network = ? OR relative = ?", [network, network]).dicts()
 
-    def select(self, table: str, **subject: str) -> list[dict[str, Any]]:
+    def select(self, table: str, **subject: str | int) -> list[dict[str, Any]]:
         """Give the rows of one table about one subject, as dictionaries."""
         condition = " AND ".join(f"{column} = ?" for column in subject) or "true"
         return self._rows(f"SELECT * FROM {table} WHERE {condition}", list(subject.values())).dicts()

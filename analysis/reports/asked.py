@@ -26,7 +26,7 @@ def condition(catalogue: Catalogue, *, kind: str | None, shared: str | None, whe
     parts = [f"({where}\n)"] if where else []
     if kind is not None:
         known = sorted({str(row["detector"]) for row in catalogue.select("features") if row["detector"]})
-        if kind not in known:
+        if (kind := kind.lower()) not in known:
             hint = f"there are {', '.join(known)}" if known else "consilience tune and kernels look for detectors"
             raise NotFound(f"no feature is of the kind {kind[:80]!r}", hint=hint)
         parts.append(f"detector = '{kind}'")
@@ -44,6 +44,8 @@ def _least(catalogue: Catalogue, shared: str) -> int:
     )
     if told[2] is not None and int(told[2]) != whole:
         raise BadInput(f"the zoo has {whole} lineages, not {told[2]}", hint=f'write "{told[1]} of {whole}"')
+    if int(told[1]) > whole:
+        raise BadInput(f"the zoo has {whole} lineages, fewer than {told[1]}", hint=f"write {whole} at most")
     return int(told[1])
 
 

@@ -14,13 +14,14 @@ from ..project.catalogue import Catalogue
 from ..project.study import Study
 from .show_evidence import kept, missing, own_values, substituted, support_lines
 from .show_family import equation_in_words, family_in_words, is_vision_family
+from .show_unit import unit_in_words
 
 Row = Mapping[str, Any]
 DIGITS = 5
 
 
 def show(catalogue: Catalogue, identifier: str) -> tuple[str, ...]:
-    """Describe one network by name, one feature (F1), or one equation (E1).
+    """Describe one network by name, one feature (F1), one equation (E1), or a unit that was shown stimuli.
 
     Raises NotFound for anything else.
     """
@@ -30,6 +31,8 @@ def show(catalogue: Catalogue, identifier: str) -> tuple[str, ...]:
         )
         if rows:
             return tuple(tell(catalogue, rows[0]))
+    if unit := unit_in_words(catalogue, identifier):
+        return tuple(unit)
     raise NotFound(
         f"the catalogue has no {identifier!r}",
         hint="consilience networks, features and equations list what there is (add -q for names only)",

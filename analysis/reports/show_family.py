@@ -62,9 +62,10 @@ def numbers_in_words(report: FamilyReport) -> list[str]:
     if report.law is None:
         return []
     shared = ", ".join(f"{one.name} = {_spread(one.value, one.spread)}" for one in report.shared)
+    alone = "" if shared else "  no number is shared: a form, and no more"
     what = WHAT[report.kind]
     return [
-        *([f"  shared by all: {shared} (±: spread over {OVER[report.kind]})"] if shared else []),
+        *([f"  one number for all: {shared} (±: spread over {OVER[report.kind]})"] if shared else [alone]),
         *([f"  each {what}'s own: {', '.join(report.own)}"] if report.own else []),
         *(
             ["  u and v: along and across each kernel's own angle, in its own wavelength or width"]

@@ -16,7 +16,7 @@ def check_names(study: Study, asked: Asked) -> None:
     if asked != Asked() and study.probe.image:
         raise BadInput(
             f"{study.path}: photos are no rows of named variables, in which an equation could be written",
-            hint="consilience tune finds laws of what units are tuned to; consilience show tells those of families",
+            hint="consilience tune finds laws of single units; consilience show NETWORK/LAYER:UNIT tells them",
         )
     if asked.output and not _is_output(study, asked.output):
         outputs = [output.name for output in study.manifest.outputs]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...zoo.store import content_key
+from ..distillation.judge import AS_GOOD
 from ..formulas.expression import complexity
 from ..formulas.parsing import parse
 from ..project.study import Study
@@ -185,11 +186,10 @@ def _reason(family: Family, peers: float | None) -> str:
         return "not above what chance gives"
     if family.unreduced:
         return family.unreduced
-    if peers is None or peers <= DESCRIBED:
+    if peers is None or peers <= AS_GOOD:
         return ""
-    return (
-        f"describes more than it explains: networks agree with one another {peers:.1f} times better than with this form"
-    )
+    better = f"networks agree with one another {peers:.2g} times better than with this form"
+    return f"describes more than it explains: {better}" if peers > DESCRIBED else better
 
 
 def _constant(equation: str, place: int, name: str, found: tuple[float, float]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def _draw_detector(study: Study, found: Tuning, name: str, family: Family) -> Fi
         detector=family.detector,
         lineages=family.lineages,
         of=len({network.lineage for network in networks.values()}),
-        formula=family.expression,
+        formula="" if family.unreduced else family.expression,
         image=photos[0],
         score=SCORES[family.kind],
         note=BEST[family.kind],

@@ -53,15 +53,15 @@ def _draw_table(kernel: Described, tuning: Tuning, matched: Sequence[Family]) ->
     cells += [_of_tuning(tuning, family, of) for family in tuning.families if family.above_null]
     kinds, drawn = len(cells), matched[:MAPS]
     cells += [_of_maps(tuning, family, of) for family in drawn]
-    whole, left = watched(tuning)
+    whole, left, silent = watched(tuning)
     notes = (
         NULLS if any(isfinite(cell.percentile) for cell in cells) else "",
         SHORTENED if any(written_law(parse(one.expression)).parts for one in kernel.families) else "",
         left_out(len(matched), len(drawn), "features of maps that have an equation") if matched else "",
-        f"{left:,} of {whole:,} units that were shown stimuli are not reduced to a law.",
+        f"{left:,} of {whole:,} units that were shown stimuli are not reduced to a law, {silent:,} are silent.",
     )
     single = f" and {len(matched)} single features of maps" if matched else ""
-    finding = f"{kinds} kinds of detectors{single} are shared by networks that were trained apart"
+    finding = f"{kinds} families of units and kernels{single} are shared by networks that were trained apart"
     return draw_table(cells, finding=finding, note=" ".join(filter(None, notes)))
 
 

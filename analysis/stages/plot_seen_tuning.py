@@ -122,14 +122,15 @@ def _draw_shares(found: Tuning) -> Figure:
         for network, layers in found.results.items()
         for layer, kept in layers.items()
     ]
-    whole, left = watched(found)
-    finding = f"{whole - left:,} of {whole:,} units follow a law of tuning, {left:,} are not reduced"
+    whole, left, silent = watched(found)
+    finding = f"{whole - left - silent:,} of {whole:,} units detect what a law describes, {left:,} are not reduced"
+    finding += f", {silent:,} silent" if silent else ""
     return draw_shares(rows, finding=finding)
 
 
-def watched(found: Tuning) -> tuple[int, int]:
-    """Count the units that were shown stimuli, and those of them that follow no law or never vary."""
+def watched(found: Tuning) -> tuple[int, int, int]:
+    """Count the units that were shown stimuli, those of them that are not reduced, and those that never vary."""
     detectors = [
         unit["detector"] for layers in found.results.values() for kept in layers.values() for unit in kept["units"]
     ]
-    return len(detectors), sum(name in ("not reduced", "silent") for name in detectors)
+    return len(detectors), detectors.count("not reduced"), detectors.count("silent")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ...zoo.errors import BadInput
-from ..project.study import Study, open_study
+from ..project.study import Study, open_study, versions
 from .sources import sources
 from .summaries import asked_for, summary
 
@@ -48,7 +48,10 @@ def run(study: Study | str | Path) -> Study:
 
     with _alone(study) as opened:
         seen = opened.probe.image and _see(opened)
-        if not (seen and opened.photos_only):
+        if seen and opened.photos_only:
+            with opened.writing() as catalogue:
+                catalogue.mark("zoo", "whole", opened.key, versions())
+        else:
             distil_features(opened)
         with opened.reading() as catalogue:
             outputs = catalogue.equations_of_outputs()

@@ -91,7 +91,7 @@ def _reduced(catalogue: Catalogue, features: Set[str]) -> str:
     apart = sum(row["reason"].startswith(DISAGREE) for row in own)
     more = f" ({searched} of them no law of the library)" if searched else ""
     why = f", {apart} of them because lineages do not agree on what stimuli ask" if apart else ""
-    return f"{len(written)} have an equation{more}, {len(features) - len(written)} are not reduced{why}"
+    return f"{len(written)} have an equation{more}, {len(features) - len(written)} have none{why}"
 
 
 def _vote(what: str, vote: Mapping[str, float]) -> str:

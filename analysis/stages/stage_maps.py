@@ -28,7 +28,7 @@ from .map_votes import second_votes
 from .stage_present import Presented
 from .stage_tuning import Tuning, tune
 
-VERSION = "maps-3"
+VERSION = "maps-4"
 CROPS, SIDE = 160, 128
 """So many pieces of photos are shown, of so many pixels a side, pixel for pixel."""
 WHITE = 0.75
@@ -148,7 +148,6 @@ def _family(study: Study, feature: MapFeature, told: Told, whole: int) -> Family
     return Family(
         number=0,
         kind="map",
-        detector=detector,
         level="maps of photos",
         members=tuple(FamilyMember(one.network, one.layer, one.unit, one.sign, one.r) for one in feature.members),
         lineages=feature.witnesses,

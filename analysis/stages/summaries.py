@@ -128,7 +128,9 @@ def _distilled(study: Study, catalogue: Catalogue) -> list[str]:
     lines = [line for row in equations for line in law_lines(catalogue, row, whole=len(equations) <= 3)]
     if _only_seen(catalogue):
         lines = [line for saw in (saw_kernels, saw_tuning, saw_maps) for line in saw(study, catalogue)]
-        return [*lines, "", *_after(study, seen=True)]
+        known = {str(row["feature"]) for row in catalogue.select("features") if row["above_null"]}
+        first = next((name for name in ("T1", "K1", "M1") if name in known), "NETWORK")
+        return [*lines, "", *_after(study, first=first)]
     if study.manifest.probe is not None and study.probe.image:
         lines.append("photos have no variables in which a formula could be written: consilience tune shows stimuli")
     if equations and all(row["status"] == "no_equation" for row in equations):
@@ -142,12 +144,12 @@ def _only_seen(catalogue: Catalogue) -> bool:
     return indexed[0] is not None and indexed[1] is None
 
 
-def _after(study: Study, *, seen: bool = False) -> list[str]:
+def _after(study: Study, *, first: str = "E1") -> list[str]:
     at = _zoo_option(study)
     return [
         f"pictures: {_short(study.project / 'plots')}",
         f"catalogue: {_short(study.catalogue_path)}",
-        f"next: consilience show {'K1' if seen else 'E1'}{at}",
+        f"next: consilience show {first}{at}",
         f"      consilience features{at}",
         f"      consilience export laws.md{at}",
     ]
