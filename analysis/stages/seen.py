@@ -102,7 +102,9 @@ def _vote(what: str, vote: Mapping[str, float]) -> str:
 
 
 def _measured(what: str, value: float) -> str:
-    return f"{value:.2f} octaves" if what == "frequency" else f"{math.degrees(value):.0f}°"
+    if what == "frequency":  # on a grid of few values
+        return f"{value:.2f} octaves" if value else "less than a step of the grid"
+    return f"{math.degrees(value):.0f}°"
 
 
 def family_lines(catalogue: Catalogue, letter: str) -> list[str]:
