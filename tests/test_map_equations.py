@@ -108,6 +108,7 @@ def test_silent_units_have_no_vote_and_one_lineage_alone_shares_nothing() -> Non
 def test_units_that_nothing_gets_past_their_rectifier_match_nothing() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 16 * 16, 2)).eval()
     with torch.no_grad():
+        module[0].bias.fill_(1.0)
         module[0].bias[1] = -100.0
     network = Network("net", "digest", "line", module, (), (3, 16, 16))
     shown = np.random.default_rng(0).random((5, 16, 16, 3), dtype=np.float32)
@@ -240,7 +241,6 @@ def as_family(detector: str, members: Sequence[MapMember], known: dict) -> Famil
     family = Family(
         number=1,
         kind="map",
-        detector=detector,
         level="maps of photos",
         members=own,
         lineages=len(own),
