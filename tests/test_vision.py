@@ -136,8 +136,8 @@ def test_a_unit_is_told_with_its_laws(seen: Path, warm) -> None:
     assert done.code == 0, done.err
     assert f"unit net0/first:{unit}: edge" in done.out
     assert "orientation (grating)" in done.out
-    assert "in K" in done.out
-    assert "T1" in done.out
+    assert "  kernel: " in done.out
+    assert "  in " in done.out
 
 
 @pytest.mark.parametrize(
