@@ -96,9 +96,13 @@ def _short(family: Family) -> str:
 
 
 def _liked(tuning: Tuning, family: Family) -> Float[np.ndarray, "height width 3"]:
-    """Render the grating, or the colour, that the family's best member likes best."""
+    """Render the grating, or the colour, that the best member likes best, of those that are called as the family is.
+
+    Where none is, because only what they share is reduced, it is the best of all that are not silent.
+    """
     units = [tuning.results[one.network][one.layer]["units"][one.unit] for one in family.members]
-    own = [place for place, unit in enumerate(units) if unit["detector"] in names_of(family.detector)]
+    alike = [place for place, unit in enumerate(units) if unit["detector"] in names_of(family.detector)]
+    own = alike or [place for place, unit in enumerate(units) if unit["indices"] is not None]
     unit = units[max(own, key=lambda place: family.members[place].r)]
     if family.detector == "colour":
         fine = np.linspace(0.0, 2 * np.pi, 361)
